@@ -1,0 +1,155 @@
+"""The service: every part joined into one process on one event loop. It owns the tasks and their shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Coroutine
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from extender import logs, metrics
+from extender.cluster.picture import Picture
+from extender.controllers.binder import Binder
+from extender.controllers.feed import Feed
+from extender.controllers.lease import LeaseFollower
+from extender.controllers.projects import ProjectNamespaces
+from extender.controllers.upkeep import Upkeep
+from extender.errors import UnavailableError
+from extender.kube.client import KubeClient
+from extender.kube.events import EventRecorder
+from extender.pods.placement import Policy
+from extender.servers import snapshot
+from extender.servers.listener import Listener
+from extender.servers.operations import Operations
+from extender.servers.verbs import Verbs
+from extender.settings import Settings
+
+_DRAIN_S = 20.0
+
+log = logs.get("service")
+
+
+class Service:
+    """`start`, `wait_ready`, `stop`. One per event loop; a second needs another pair of addresses."""
+
+    extender_url = ""
+    metrics_url = ""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.picture = Picture()
+        self.policy = Policy(
+            gpu_strategy=settings.placement.gpu,
+            cpu_strategy=settings.placement.cpu,
+            reservation_ttl_s=settings.reservation_ttl_s,
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+        self._listeners: list[Listener] = []
+        self._stopping = False
+        self._client: KubeClient | None = None
+
+    async def start(self) -> None:
+        """Connect, listen, and begin to list. Verbs answer `Error` until `wait_ready` returns.
+
+        Raises ConfigError without credentials, OSError when an address is taken.
+        """
+        settings = self._settings
+        client = self._client = await KubeClient.connect(settings.kubeconfig)
+        self._feed = Feed(client, self.picture)
+        self._binder = Binder(client, self.picture, self.policy, timeout_s=settings.bind_timeout_s)
+        events = EventRecorder(client)
+        lease = LeaseFollower(client, settings.lease, settings.identity) if settings.lease else None
+        is_active = lease.is_active if lease else lambda: True
+        upkeep = Upkeep(client, self.picture, self.policy, self._binder, events, is_active)
+        verbs = Verbs(
+            self.picture,
+            self.policy,
+            self._binder,
+            upkeep,
+            self.why_not,
+            answer_all=settings.placement.answer == "all",
+            max_body_bytes=settings.max_body_bytes,
+        )
+        registry = CollectorRegistry()
+        registry.register(metrics.REGISTRY)
+        registry.register(metrics.PictureCollector(self.picture, settings.cluster_id))
+        operations = Operations(self.picture, registry, self.why_not)
+        try:
+            self.extender_url = await self._listen(Listener(verbs.app(), settings.extender_address))
+            self.metrics_url = await self._listen(Listener(operations.app(), settings.metrics_address))
+        except OSError:
+            await self.stop()
+            raise
+        for reflector in self._feed.reflectors:
+            self._spawn(reflector.run(), reflector.name)
+        if lease:
+            self._spawn(lease.reflector.run(), "lease")
+        self._spawn(events.run(), "events")
+        self._spawn(upkeep.run(), "upkeep")
+        if settings.create_namespaces:
+            self._spawn(ProjectNamespaces(client, self.picture, is_active).run(), "namespaces")
+
+    async def wait_ready(self, timeout_s: float | None = None) -> None:
+        """Return when every first list is in. Raises UnavailableError naming what is missing after `timeout_s`."""
+        try:
+            await asyncio.wait_for(self._feed.synced(), timeout_s)
+        except TimeoutError as error:
+            raise UnavailableError(
+                f"not ready after {timeout_s} s: no list yet of {', '.join(self._feed.unready())}"
+            ) from error
+        # The first lists live as long as we do: without this every full collection would walk them again.
+        gc.collect()
+        gc.freeze()
+        log.info("ready", address=self.extender_url, metrics=self.metrics_url)
+
+    def why_not(self) -> str:
+        """Why no verdict can be given now, "" when one can."""
+        if self._stopping:
+            return "shutting down"
+        unready = self._feed.unready()
+        if unready:
+            return f"not ready: waiting for the first list of {', '.join(unready)}"
+        return self._feed.stale(self._settings.stale_after_s)
+
+    def snapshot(self) -> dict[str, Any]:
+        return snapshot.take(self.picture)
+
+    async def stop(self) -> None:
+        """Take no more verbs, finish the binds under way, then stop everything. Safe to call twice."""
+        self._stopping = True
+        if self._client is None:
+            return
+        await self._binder.drain(_DRAIN_S)
+        for listener in self._listeners:
+            await listener.stop()
+        self._listeners.clear()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        await self._client.close()
+        self._client = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Start, serve until `stop` is set or a part of us dies, stop. Raises what killed the part."""
+        await self.start()
+        stopped = asyncio.create_task(stop.wait())
+        ready = asyncio.create_task(self.wait_ready())
+        try:
+            done, _ = await asyncio.wait({stopped, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {stopped}:
+                task.result()
+        finally:
+            for waiter in (stopped, ready):
+                waiter.cancel()
+            await self.stop()
+
+    async def _listen(self, listener: Listener) -> str:
+        await listener.start()
+        self._listeners.append(listener)
+        return listener.url
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        self._tasks.append(asyncio.create_task(coroutine, name=name))

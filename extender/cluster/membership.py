@@ -1,0 +1,61 @@
+"""Whose pod is this, and may it be preempted? Answers from what the API server holds now (DESIGN section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from extender.model import names
+from extender.model.names import ProjectName
+from extender.model.pod import Pod
+from extender.model.queue import PodGroup
+
+
+@dataclass(slots=True)
+class Membership:
+    """Lookup tables of the picture: PodGroups by (namespace, name), namespace labels, priority class values.
+
+    namespaces: namespace → its `runai/queue` label, "" when it has none.
+    """
+
+    groups: dict[tuple[str, str], PodGroup] = field(default_factory=dict)
+    namespaces: dict[str, str] = field(default_factory=dict)
+    priority_classes: dict[str, int] = field(default_factory=dict)
+
+    def project_of(self, pod: Pod) -> ProjectName | None:
+        """The project that pays for `pod`, first that is set; None when nothing names one."""
+        group = self.groups.get((pod.namespace, pod.group)) if pod.group else None
+        if group is not None and group.queue:
+            return group.queue
+        if pod.queue_label:
+            return ProjectName(pod.queue_label)
+        if self.namespaces.get(pod.namespace):
+            return ProjectName(self.namespaces[pod.namespace])
+        if pod.namespace.startswith(names.NAMESPACE_PREFIX):
+            return ProjectName(pod.namespace.removeprefix(names.NAMESPACE_PREFIX)) or None
+        return None
+
+    def priority_of(self, pod: Pod) -> int:
+        """The pod's priority: of its group's class, its label's, its own, else the default of its owner's kind."""
+        group = self.groups.get((pod.namespace, pod.group)) if pod.group else None
+        own_class = names.PRIORITY_CLASS_OF_OWNER.get(pod.owner_kind, "")
+        for name in (group.priority_class if group else "", pod.priority_class, own_class):
+            value = self._value_of(name)
+            if value is not None:
+                return value
+            if name and name == pod.priority_class and pod.priority is not None:
+                return pod.priority
+        return names.DEFAULT_PRIORITY
+
+    def is_preemptible(self, pod: Pod) -> bool:
+        return self.priority_of(pod) < names.NON_PREEMPTIBLE_FROM
+
+    def _value_of(self, name: str) -> int | None:
+        if not name:
+            return None
+        return first_known(names.PRIORITY_ALIASES.get(name, name), self.priority_classes, names.PRIORITY_CLASSES)
+
+
+def first_known(name: str, *tables: Mapping[str, int]) -> int | None:
+    """The value of `name` in the first table that has it."""
+    return next((table[name] for table in tables if name in table), None)

@@ -1,0 +1,367 @@
+"""The picture: what is where, who pays, what is promised. The same inputs in any order give the same picture.
+
+A pod holds capacity from the moment its seat is reserved until its object has finished or is gone:
+
+    RESERVED  filter chose a seat; expires
+    BINDING   a Binding is on its way; its outcome decides
+    UNKNOWN   the Binding's answer was lost; held until the API server tells
+    BOUND     the API object says so: what it says is the truth, whatever rule it breaks
+
+Every map is keyed by uid, so a pod made again under the same name is another pod.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from extender.cluster.ledger import NodeLedger
+from extender.cluster.membership import Membership
+from extender.cluster.quota import Charge, QuotaBook
+from extender.cluster.table import NodeTable
+from extender.model.amounts import Amounts
+from extender.model.names import NodeName, PodUID, ProjectName
+from extender.model.node import Node
+from extender.model.pod import Placement, Pod
+from extender.model.queue import PodGroup, Queue
+from extender.model.verdict import Verdict
+
+_TOMBSTONES = 20_000
+
+
+class HoldState(StrEnum):
+    RESERVED = "reserved"
+    BINDING = "binding"
+    UNKNOWN = "unknown"
+    BOUND = "bound"
+
+
+@dataclass(slots=True)
+class Hold:
+    """A pod's capacity on a node. `since` and `expires` are the caller's monotonic seconds."""
+
+    state: HoldState
+    placement: Placement
+    charge: Charge | None
+    since: float = 0.0
+    expires: float | None = None
+
+
+@dataclass(slots=True)
+class PodRecord:
+    """One pod. `watched` is False while only a scheduler's request has shown it to us."""
+
+    pod: Pod
+    hold: Hold | None = None
+    verdict: Verdict | None = None
+    watched: bool = True
+
+
+class Picture:
+    """One event loop owns it and changes it; everything it returns is a value or must not be kept."""
+
+    def __init__(self) -> None:
+        self.table = NodeTable()
+        self.quotas = QuotaBook()
+        self.membership = Membership()
+        self.pods: dict[PodUID, PodRecord] = {}
+        self.generation = 0  # moves with every change that could turn a "no" into a "yes"
+        self._ledgers: dict[NodeName, NodeLedger] = {}
+        self._uid_of: dict[tuple[str, str], PodUID] = {}
+        self._uids_in: defaultdict[str, set[PodUID]] = defaultdict(set)  # namespace → uids
+        self._provisional: set[PodUID] = set()  # held, and not yet bound by the API object's word
+        self._tombstones: OrderedDict[PodUID, None] = OrderedDict()
+
+    # Nodes
+
+    def nodes(self) -> Iterator[Node]:
+        return (ledger.node for ledger in self._ledgers.values() if ledger.node is not None)
+
+    def ledger(self, name: NodeName) -> NodeLedger | None:
+        """The ledger of a node that exists; read it, do not keep or change it."""
+        ledger = self._ledgers.get(name)
+        return ledger if ledger is not None and ledger.node is not None else None
+
+    def schedulable(self) -> list[NodeName]:
+        """Names of the nodes that are ready and not cordoned, in no order."""
+        return [node.name for node in self.nodes() if node.schedulable]
+
+    def upsert_node(self, node: Node) -> None:
+        ledger = self._ledgers.setdefault(node.name, NodeLedger())
+        if ledger.node == node:
+            return
+        # Shares by memory depend on the node's GPUs: when that figure moves, count its pods anew.
+        moved = list(ledger.pods.values()) if ledger.gpu_memory_mib != node.gpu_memory_mib else []
+        for pod, _ in moved:
+            ledger.remove(pod.uid)
+        ledger.node = node
+        for pod, placement in moved:
+            ledger.add(pod, placement)
+            self._recharge(self.pods[pod.uid])
+        self.table.write(node.name, ledger)
+        self.generation += 1
+
+    def delete_node(self, name: NodeName) -> None:
+        """The node is gone; pods that name it stay on record until their objects go."""
+        ledger = self._ledgers.get(name)
+        if ledger is None or ledger.node is None:
+            return
+        self.table.drop(name)
+        counted = list(ledger.pods.values())
+        del self._ledgers[name]
+        if not counted:
+            return
+        orphans = self._ledgers[name] = NodeLedger()
+        for pod, placement in counted:
+            orphans.add(pod, placement)
+            self._recharge(self.pods[pod.uid])
+
+    def replace_nodes(self, nodes: Iterable[Node]) -> None:
+        """The nodes are exactly these: what is missing is gone."""
+        listed = {node.name: node for node in nodes}
+        for name in [node.name for node in self.nodes() if node.name not in listed]:
+            self.delete_node(name)
+        for node in listed.values():
+            self.upsert_node(node)
+
+    # Pods
+
+    def upsert_pod(self, pod: Pod, *, watched: bool = True) -> PodRecord | None:
+        """Take in one version of a pod; None when it is known to be gone. Older versions change nothing."""
+        if pod.uid in self._tombstones:
+            return None
+        key = (pod.namespace, pod.name)
+        named = self._uid_of.get(key)
+        if watched and named is not None and named != pod.uid:
+            # Names are unique among the living: the one before has gone, its event is late or lost.
+            self.delete_pod(named)
+        record = self.pods.get(pod.uid)
+        if record is None:
+            record = self.pods[pod.uid] = PodRecord(pod, watched=watched)
+            self._uids_in[pod.namespace].add(pod.uid)
+        elif pod.version and pod.version < record.pod.version:
+            return record
+        record.watched = record.watched or watched
+        if watched or named is None:
+            self._uid_of[key] = pod.uid
+        before, record.pod = record.pod, pod
+        if pod.is_finished:
+            self.release(pod.uid)
+            record.verdict = None
+        elif pod.placement is not None:
+            self._bind_to(record, pod.placement)
+            record.verdict = None
+        elif record.hold is not None and before != pod:
+            self._rehold(record, record.hold)
+        return record
+
+    def delete_pod(self, uid: PodUID) -> None:
+        """The pod's object is gone: free what it holds; late events for it are ignored from now on."""
+        self._tombstones[uid] = None
+        self._tombstones.move_to_end(uid)
+        if len(self._tombstones) > _TOMBSTONES:
+            self._tombstones.popitem(last=False)
+        if uid not in self.pods:
+            return
+        self.release(uid)
+        pod = self.pods.pop(uid).pod
+        if self._uid_of.get((pod.namespace, pod.name)) == uid:
+            del self._uid_of[(pod.namespace, pod.name)]
+        self._uids_in[pod.namespace].discard(uid)
+        if not self._uids_in[pod.namespace]:
+            del self._uids_in[pod.namespace]
+
+    def replace_pods(self, pods: Iterable[Pod], version: int) -> None:
+        """The pods, as of list `version`, are exactly these. Pods newer than the list, or never watched, stay."""
+        listed = {pod.uid: pod for pod in pods}
+        for uid, record in list(self.pods.items()):
+            if uid not in listed and record.watched and record.pod.version <= version:
+                self.delete_pod(uid)
+        for pod in listed.values():
+            self.upsert_pod(pod)
+
+    def is_gone(self, uid: PodUID) -> bool:
+        return uid in self._tombstones
+
+    # Holds
+
+    def reserve(
+        self, uid: PodUID, placement: Placement, *, now: float, expires: float | None, state: HoldState
+    ) -> None:
+        """Hold `placement` for a known pod, in place of whatever it held before."""
+        record = self.pods[uid]
+        self._let_go(record)
+        record.hold = Hold(state, placement, None, since=now, expires=expires)
+        self._provisional.add(uid)
+        self._take(record)
+
+    def set_state(self, uid: PodUID, state: HoldState, *, expires: float | None = None) -> None:
+        """Move a provisional hold along; a pod without one, or bound already, changes nothing."""
+        record = self.pods.get(uid)
+        if record is not None and record.hold is not None and record.hold.state is not HoldState.BOUND:
+            record.hold.state = state
+            record.hold.expires = expires
+
+    def confirm(self, uid: PodUID) -> None:
+        """The API server has stored our Binding: the hold stands as if the watch had said so."""
+        record = self.pods.get(uid)
+        if record is not None and record.hold is not None:
+            record.hold.state = HoldState.BOUND
+            record.hold.expires = None
+            record.verdict = None
+            self._provisional.discard(uid)
+
+    def release(self, uid: PodUID) -> None:
+        """Give back what the pod holds; nothing held is no error."""
+        record = self.pods.get(uid)
+        if record is not None and record.hold is not None:
+            self._let_go(record)
+            self.generation += 1
+
+    def provisional(self) -> Iterator[PodRecord]:
+        """Pods that hold capacity which no API object records yet."""
+        return (self.pods[uid] for uid in self._provisional)
+
+    # Who pays
+
+    def upsert_group(self, group: PodGroup) -> None:
+        self.membership.groups[(group.namespace, group.name)] = group
+        self._recharge_namespace(group.namespace)
+
+    def delete_group(self, namespace: str, name: str) -> None:
+        self.membership.groups.pop((namespace, name), None)
+        self._recharge_namespace(namespace)
+
+    def replace_groups(self, groups: Iterable[PodGroup]) -> None:
+        touched = {namespace for namespace, _ in self.membership.groups}
+        self.membership.groups = {(group.namespace, group.name): group for group in groups}
+        for namespace in touched | {namespace for namespace, _ in self.membership.groups}:
+            self._recharge_namespace(namespace)
+
+    def upsert_namespace(self, name: str, queue_label: str) -> None:
+        if self.membership.namespaces.get(name) != queue_label:
+            self.membership.namespaces[name] = queue_label
+            self._recharge_namespace(name)
+
+    def delete_namespace(self, name: str) -> None:
+        self.membership.namespaces.pop(name, None)
+        self._recharge_namespace(name)
+
+    def replace_namespaces(self, labels: dict[str, str]) -> None:
+        for name in [name for name in self.membership.namespaces if name not in labels]:
+            self.delete_namespace(name)
+        for name, label in labels.items():
+            self.upsert_namespace(name, label)
+
+    def set_priority_classes(self, values: dict[str, int]) -> None:
+        self.membership.priority_classes = values
+        for namespace in list(self._uids_in):
+            self._recharge_namespace(namespace)
+
+    def upsert_project(self, project: Queue) -> None:
+        self.quotas.projects[ProjectName(project.name)] = project
+        self.generation += 1
+
+    def delete_project(self, name: str) -> None:
+        """The project is gone; its pods stay charged to its name until they end."""
+        self.quotas.projects.pop(ProjectName(name), None)
+
+    def replace_projects(self, projects: Iterable[Queue]) -> None:
+        self.quotas.projects = {ProjectName(project.name): project for project in projects}
+        self.generation += 1
+
+    def upsert_department(self, department: Queue) -> None:
+        self.quotas.departments[department.name] = department
+        self.generation += 1
+
+    def delete_department(self, name: str) -> None:
+        self.quotas.departments.pop(name, None)
+        self.generation += 1
+
+    def replace_departments(self, departments: Iterable[Queue]) -> None:
+        self.quotas.departments = {department.name: department for department in departments}
+        self.generation += 1
+
+    def cost(self, pod: Pod, gpu_memory_mib: int) -> Amounts:
+        """What the pod costs its project on GPUs of `gpu_memory_mib`."""
+        return Amounts(pod.gpu.gpu_milli_on(gpu_memory_mib), pod.cpu_milli, pod.memory_mib)
+
+    # How a hold is counted: in one ledger, one table row and one project, or in none.
+
+    def _bind_to(self, record: PodRecord, placement: Placement) -> None:
+        hold = record.hold
+        if hold is None or hold.placement != placement:
+            self._let_go(record)
+            record.hold = Hold(HoldState.BOUND, placement, None)
+            self._take(record)
+        else:
+            hold.state, hold.expires = HoldState.BOUND, None
+            self._provisional.discard(record.pod.uid)
+            self._rehold(record, hold)
+
+    def _rehold(self, record: PodRecord, hold: Hold) -> None:
+        """The pod changed under its hold (request, group, label): count it as it is now."""
+        ledger = self._ledgers[hold.placement.node]
+        counted, _ = ledger.pods[record.pod.uid]
+        if _cost_fields(counted) != _cost_fields(record.pod):
+            ledger.remove(record.pod.uid)
+            ledger.add(record.pod, hold.placement)
+            self.table.write(hold.placement.node, ledger)
+        else:
+            ledger.pods[record.pod.uid] = (record.pod, hold.placement)
+        self._recharge(record)
+
+    def _take(self, record: PodRecord) -> None:
+        hold = record.hold
+        assert hold is not None
+        name = hold.placement.node
+        ledger = self._ledgers.setdefault(name, NodeLedger())
+        ledger.add(record.pod, hold.placement)
+        self.table.write(name, ledger)
+        self._recharge(record)
+
+    def _let_go(self, record: PodRecord) -> None:
+        hold, record.hold = record.hold, None
+        if hold is None:
+            return
+        uid = record.pod.uid
+        self._provisional.discard(uid)
+        if hold.charge is not None:
+            self.quotas.refund(hold.charge)
+        name = hold.placement.node
+        ledger = self._ledgers[name]
+        ledger.remove(uid)
+        if ledger.node is None and not ledger.pods:
+            del self._ledgers[name]
+        else:
+            self.table.write(name, ledger)
+
+    def _recharge(self, record: PodRecord) -> None:
+        hold = record.hold
+        if hold is None:
+            return
+        charge = self._charge(record.pod, self._ledgers[hold.placement.node].gpu_memory_mib)
+        if charge == hold.charge:
+            return
+        if hold.charge is not None:
+            self.quotas.refund(hold.charge)
+        if charge is not None:
+            self.quotas.charge(charge)
+        hold.charge = charge
+
+    def _charge(self, pod: Pod, gpu_memory_mib: int) -> Charge | None:
+        project = self.membership.project_of(pod)
+        if project is None:
+            return None
+        return Charge(project, self.cost(pod, gpu_memory_mib), self.membership.is_preemptible(pod))
+
+    def _recharge_namespace(self, namespace: str) -> None:
+        for uid in self._uids_in.get(namespace, ()):
+            self._recharge(self.pods[uid])
+        self.generation += 1
+
+
+def _cost_fields(pod: Pod) -> tuple[object, ...]:
+    return (pod.gpu, pod.cpu_milli, pod.memory_mib)

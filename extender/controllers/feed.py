@@ -1,0 +1,201 @@
+"""Watch events into the picture: one sink a kind, each object parsed once, a bad one left out and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from extender import logs, metrics
+from extender.cluster.picture import Picture
+from extender.errors import MalformedError
+from extender.kube.client import KubeClient
+from extender.kube.reflector import Reflector
+from extender.model import names
+from extender.model.names import NodeName, PodUID, ProjectName
+from extender.model.queue import PodGroup, Queue
+from extender.wire import nodes, pods
+from extender.wire.resources import parse_department, parse_podgroup, parse_project
+
+Json = dict[str, Any]
+
+T = TypeVar("T")
+
+log = logs.get("feed")
+
+
+class _Sink(Generic[T]):
+    """Parses objects of one kind and hands values on."""
+
+    def __init__(
+        self,
+        kind: str,
+        parse: Callable[[Json], T],
+        replace: Callable[[list[T], int], None],
+        upsert: Callable[[T], object],
+        delete: Callable[[Json], None],
+    ) -> None:
+        self._kind = kind
+        self._parse = parse
+        self._replace = replace
+        self._upsert = upsert
+        self._delete = delete
+
+    def replace(self, objects: list[Json], version: int) -> None:
+        parsed = (self._read(obj) for obj in objects)
+        self._replace([value for value in parsed if value is not None], version)
+
+    def apply(self, event: str, obj: Json) -> None:
+        if event == "DELETED":
+            self._delete(obj)
+        else:
+            value = self._read(obj)
+            if value is not None:
+                self._upsert(value)
+
+    def _read(self, obj: Json) -> T | None:
+        try:
+            return self._parse(obj)
+        except MalformedError as error:
+            metrics.MALFORMED.labels(self._kind).inc()
+            log.warning("malformed", kind=self._kind, name=_name(obj), cause=str(error)[:500])
+            return None
+
+
+class Feed:
+    """All kinds that deciding needs. Start every `reflectors` task; `unready` and `stale` say whether to decide."""
+
+    def __init__(self, client: KubeClient, picture: Picture) -> None:
+        scheduling = f"/apis/{names.POD_GROUP_GROUP}/v1alpha1/podgroups"
+        run_ai = f"/apis/{names.RUN_AI_GROUP}/v1"
+        sinks: dict[str, tuple[str, _Sink[Any]]] = {
+            "namespaces": ("/api/v1/namespaces", _namespaces(picture)),
+            "priorityclasses": ("/apis/scheduling.k8s.io/v1/priorityclasses", _priority_classes(picture)),
+            "departments": (f"{run_ai}/departments", _departments(picture)),
+            "projects": (f"{run_ai}/projects", _projects(picture)),
+            "podgroups": (scheduling, _groups(picture)),
+            "nodes": ("/api/v1/nodes", _nodes(picture)),
+            "pods": ("/api/v1/pods", _pods(picture)),
+        }
+        self.reflectors = [Reflector(client, path, sink, name=kind) for kind, (path, sink) in sinks.items()]
+
+    def unready(self) -> list[str]:
+        """Kinds whose first list is not in yet."""
+        return [reflector.name for reflector in self.reflectors if not reflector.synced.is_set()]
+
+    def stale(self, after_s: float) -> str:
+        """The kind whose watch has been down for longer than `after_s`, as a sentence; "" when none."""
+        for reflector in self.reflectors:
+            silent_s = reflector.silent_s()
+            metrics.WATCH_SILENT.labels(reflector.name).set(silent_s)
+            if silent_s > after_s:
+                return f"the watch of {reflector.name} has been down for {after_s:g} s and more"
+        return ""
+
+    async def synced(self) -> None:
+        """Return when every first list is in."""
+        for reflector in self.reflectors:
+            await reflector.synced.wait()
+
+
+def _nodes(picture: Picture) -> _Sink[Any]:
+    return _Sink(
+        "nodes",
+        nodes.parse,
+        lambda values, _: picture.replace_nodes(values),
+        picture.upsert_node,
+        lambda obj: picture.delete_node(NodeName(_name(obj))),
+    )
+
+
+def _pods(picture: Picture) -> _Sink[Any]:
+    return _Sink(
+        "pods",
+        pods.parse,
+        picture.replace_pods,
+        picture.upsert_pod,
+        lambda obj: picture.delete_pod(PodUID(obj["metadata"]["uid"])),
+    )
+
+
+def _namespaces(picture: Picture) -> _Sink[Any]:
+    def parse(obj: Json) -> tuple[str, str]:
+        return _name(obj), (obj["metadata"].get("labels") or {}).get(names.QUEUE_LABEL) or ""
+
+    return _Sink(
+        "namespaces",
+        parse,
+        lambda values, _: picture.replace_namespaces(dict(values)),
+        lambda value: picture.upsert_namespace(*value),
+        lambda obj: picture.delete_namespace(_name(obj)),
+    )
+
+
+def _priority_classes(picture: Picture) -> _Sink[Any]:
+    values: dict[str, int] = {}
+
+    def keep(changed: dict[str, int]) -> None:
+        values.clear()
+        values.update(changed)
+        picture.set_priority_classes(dict(values))
+
+    return _Sink(
+        "priorityclasses",
+        lambda obj: (_name(obj), int(obj.get("value") or 0)),
+        lambda listed, _: keep(dict(listed)),
+        lambda value: keep({**values, value[0]: value[1]}),
+        lambda obj: keep({name: value for name, value in values.items() if name != _name(obj)}),
+    )
+
+
+def _groups(picture: Picture) -> _Sink[Any]:
+    def parse(obj: Json) -> PodGroup:
+        group = parse_podgroup(obj)
+        return PodGroup(
+            namespace=obj["metadata"]["namespace"],
+            name=_name(obj),
+            queue=ProjectName(group.spec.queue) if group.spec.queue else None,
+            min_member=group.spec.min_member,
+            priority_class=group.spec.priority_class_name or "",
+            user=group.user,
+        )
+
+    return _Sink(
+        "podgroups",
+        parse,
+        lambda values, _: picture.replace_groups(values),
+        picture.upsert_group,
+        lambda obj: picture.delete_group(obj["metadata"]["namespace"], _name(obj)),
+    )
+
+
+def _projects(picture: Picture) -> _Sink[Any]:
+    def parse(obj: Json) -> Queue:
+        project = parse_project(obj)
+        deserved, limit = project.quota()
+        return Queue(_name(obj), deserved, limit, department=project.spec.department)
+
+    return _Sink(
+        "projects",
+        parse,
+        lambda values, _: picture.replace_projects(values),
+        picture.upsert_project,
+        lambda obj: picture.delete_project(_name(obj)),
+    )
+
+
+def _departments(picture: Picture) -> _Sink[Any]:
+    def parse(obj: Json) -> Queue:
+        deserved, limit = parse_department(obj).quota()
+        return Queue(_name(obj), deserved, limit)
+
+    return _Sink(
+        "departments",
+        parse,
+        lambda values, _: picture.replace_departments(values),
+        picture.upsert_department,
+        lambda obj: picture.delete_department(_name(obj)),
+    )
+
+
+def _name(obj: Json) -> str:
+    return str(obj["metadata"]["name"])

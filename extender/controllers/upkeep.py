@@ -1,0 +1,138 @@
+"""What has to happen although nobody asks: seats expire, lost binds are read back, refused pods are woken.
+
+kube-scheduler tries a refused pod again when *it* sees something change. It does not watch our projects, and it
+may see a pod end before we do: asked too early we say no, and nothing would make it ask again for five minutes.
+So whenever something changed here that could turn a "no" into a "yes", we look which refused pods would pass
+now, and touch those: any change of a pending pod makes kube-scheduler try it at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from extender import logs, metrics
+from extender.cluster.picture import Picture, PodRecord
+from extender.controllers.binder import Binder
+from extender.errors import ApiError, NotFoundError
+from extender.kube.client import KubeClient
+from extender.kube.events import EventRecorder, Subject
+from extender.model import names
+from extender.model.names import PodUID
+from extender.model.verdict import Verdict
+from extender.pods import placement, release
+from extender.pods.admit import admit
+from extender.pods.placement import Policy
+
+_EVERY_S = 0.25
+_READ_BACK_EVERY_S = 2.0
+_UNKNOWN_FOR_S = 90.0  # longer than the API server works on one write
+_SETTLE_S = 0.5  # time for kube-scheduler to come by itself
+_MOST_WOKEN = 50  # a round
+_REST_S = 5.0  # a woken pod is not woken again sooner
+
+log = logs.get("upkeep")
+
+
+class Upkeep:
+    """One per process; `run` it as a task. It writes only while `is_active` says that we are the active replica."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        picture: Picture,
+        policy: Policy,
+        binder: Binder,
+        events: EventRecorder,
+        is_active: Callable[[], bool],
+    ) -> None:
+        self._client = client
+        self._picture = picture
+        self._policy = policy
+        self._binder = binder
+        self._events = events
+        self._is_active = is_active
+        self._seen_generation = 0
+        self._changed_at = 0.0
+        self._woken: dict[PodUID, float] = {}
+        self._refused: dict[PodUID, Verdict] = {}
+
+    def refused(self, record: PodRecord, verdict: Verdict) -> None:
+        """The filter said no: remember the pod for waking, and tell its owner once, with the numbers."""
+        before = self._refused.get(record.pod.uid)
+        self._refused[record.pod.uid] = verdict
+        if before is None or before.reason is not verdict.reason:
+            pod = record.pod
+            subject = Subject("Pod", pod.namespace, pod.name, pod.uid)
+            self._events.record(subject, "Warning", verdict.reason.value, verdict.message)
+
+    async def run(self) -> None:
+        """Tidy up until cancelled."""
+        read_back_at = 0.0
+        while True:
+            await asyncio.sleep(_EVERY_S)
+            now = time.monotonic()
+            try:
+                for uid in release.expire(self._picture, now=now):
+                    metrics.EXPIRED.inc()
+                    log.info("reservation_expired", pod=uid)
+                if now >= read_back_at:
+                    read_back_at = now + _READ_BACK_EVERY_S
+                    for uid in release.unknown(self._picture):
+                        await self._binder.read_back(uid, give_up_after_s=_UNKNOWN_FOR_S)
+                await self._wake(now)
+            except Exception:
+                # The loop must survive whatever one round meets.
+                log.exception("upkeep_failed")
+
+    async def _wake(self, now: float) -> None:
+        if self._picture.generation != self._seen_generation:
+            self._seen_generation = self._picture.generation
+            self._changed_at = self._changed_at or now
+        if not self._changed_at or now - self._changed_at < _SETTLE_S or not self._is_active():
+            return
+        self._changed_at = 0.0
+        self._forget_settled(now)
+        woken = 0
+        for record in self._candidates():
+            if woken >= _MOST_WOKEN:
+                self._changed_at = now
+                return
+            if now - self._woken.get(record.pod.uid, -_REST_S) < _REST_S:
+                self._changed_at = now
+                continue
+            if self._would_pass(record):
+                woken += 1
+                self._woken[record.pod.uid] = now
+                await self._touch(record)
+
+    def _forget_settled(self, now: float) -> None:
+        for uid in list(self._refused):
+            record = self._picture.pods.get(uid)
+            if record is None or record.verdict is None or record.hold is not None:
+                del self._refused[uid]
+        self._woken = {uid: at for uid, at in self._woken.items() if now - at < _REST_S}
+
+    def _candidates(self) -> list[PodRecord]:
+        records = [self._picture.pods[uid] for uid in self._refused]
+        priority_of = self._picture.membership.priority_of
+        return sorted(records, key=lambda record: (-priority_of(record.pod), record.pod.created, record.pod.uid))
+
+    def _would_pass(self, record: PodRecord) -> bool:
+        if admit(self._picture, record) is not None:
+            return False
+        return placement.best_seat(self._picture, record.pod, self._picture.schedulable(), self._policy) is not None
+
+    async def _touch(self, record: PodRecord) -> None:
+        pod = record.pod
+        try:
+            # A value that differs each time, or the patch would change nothing and wake nobody.
+            patch = {"metadata": {"uid": pod.uid, "annotations": {names.WAKE_ANNOTATION: f"{time.time():.3f}"}}}
+            await self._client.patch(f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}", patch)
+            metrics.WOKEN.inc()
+            log.info("woken", pod=pod.key)
+        except NotFoundError:
+            pass
+        except ApiError as error:
+            log.warning("wake_failed", pod=pod.key, cause=error.message)

@@ -1,0 +1,143 @@
+"""What the scheduler tells the world about a pod: the PodScheduled condition and the
+Scheduled/FailedScheduling Events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from extender.emulator.scheduler.cache import PodView
+from extender.errors import ApiError, NotFoundError
+from extender.kube.client import KubeClient
+
+Json = dict[str, Any]
+
+_log = logging.getLogger(__name__)
+_CALL_TIMEOUT_S = 10.0
+_MAX_EVENTS = 1000  # waiting to be written; more are dropped, as client-go does
+_MAX_REMEMBERED = 4096  # events that a repetition is counted on, instead of writing a new one
+_LONGEST_NOTE = 1024  # the API server refuses longer messages
+
+
+def now_text() -> str:
+    """Now, as Kubernetes writes times."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def fit_message(nodes: int, reasons: Iterable[str]) -> str:
+    """kube-scheduler's text for a pod that no node takes: `0/N nodes are available: 20 reason.`"""
+    if nodes == 0:
+        return "no nodes available to schedule pods"
+    histogram = sorted(f"{count} {reason}" for reason, count in Counter(reasons).items())
+    return f"0/{nodes} nodes are available:" + (f" {', '.join(histogram)}." if histogram else "")
+
+
+class Reporter:
+    """Writes conditions at once and events in the background; `run` owns the writing."""
+
+    def __init__(self, client: KubeClient, component: str) -> None:
+        self._client = client
+        self._component = component
+        self._queue: asyncio.Queue[tuple[PodView, str, str, str]] = asyncio.Queue(_MAX_EVENTS)
+        self._known: OrderedDict[tuple[str, str, str], tuple[str, int]] = OrderedDict()
+        self._last_name = 0
+
+    async def run(self) -> None:
+        """Write events until cancelled."""
+        while True:
+            pod, kind, reason, note = await self._queue.get()
+            try:
+                await self._write(pod, kind, reason, note)
+            except ApiError as error:
+                _log.warning("event not written: %s", error)
+
+    def scheduled(self, pod: PodView, node: str) -> None:
+        self._enqueue(pod, "Normal", "Scheduled", f"Successfully assigned {pod.key} to {node}")
+
+    def failed(self, pod: PodView, message: str) -> None:
+        self._enqueue(pod, "Warning", "FailedScheduling", message)
+
+    async def set_condition(self, pod: PodView, reason: str, message: str) -> None:
+        """PodScheduled=False with `reason` and `message`; sends nothing when the pod says so already."""
+        conditions = (pod.obj.get("status") or {}).get("conditions") or ()
+        old: Json = next((c for c in conditions if c.get("type") == "PodScheduled"), {})
+        if (old.get("status"), old.get("reason"), old.get("message")) == ("False", reason, message):
+            return
+        since = old.get("lastTransitionTime") if old.get("status") == "False" else None
+        condition = {
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": reason,
+            "message": message,
+            "lastProbeTime": None,
+            "lastTransitionTime": since or now_text(),
+        }
+        path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/status"
+        # The UID makes this a 409 instead of a note on a later pod of the same name.
+        patch = {"metadata": {"uid": pod.uid}, "status": {"conditions": [condition]}}
+        try:
+            await self._client.patch(
+                path, patch, kind="strategic", field_manager=self._component, timeout_s=_CALL_TIMEOUT_S
+            )
+        except NotFoundError:
+            pass
+        except ApiError as error:
+            _log.warning("condition not written: %s", error)
+
+    def _enqueue(self, pod: PodView, kind: str, reason: str, note: str) -> None:
+        try:
+            self._queue.put_nowait((pod, kind, reason, note[:_LONGEST_NOTE]))
+        except asyncio.QueueFull:
+            _log.warning("event dropped: too many wait", extra={"pod": pod.key, "reason": reason})
+
+    async def _write(self, pod: PodView, kind: str, reason: str, note: str) -> None:
+        base = f"/api/v1/namespaces/{pod.namespace}/events"
+        key = (pod.uid, reason, note)
+        now = now_text()
+        if (seen := self._known.get(key)) is not None:
+            name, count = seen
+            try:
+                await self._client.patch(
+                    f"{base}/{name}", {"count": count + 1, "lastTimestamp": now}, timeout_s=_CALL_TIMEOUT_S
+                )
+            except NotFoundError:
+                pass  # expired: write it anew
+            else:
+                self._known[key] = (name, count + 1)
+                return
+        # Unique per process and growing, like client-go's names.
+        self._last_name = max(self._last_name + 1, time.time_ns())
+        name = f"{pod.name}.{self._last_name:x}"
+        event: Json = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": name, "namespace": pod.namespace},
+            "involvedObject": {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "namespace": pod.namespace,
+                "name": pod.name,
+                "uid": pod.uid,
+                "resourceVersion": pod.obj["metadata"].get("resourceVersion", ""),
+            },
+            "type": kind,
+            "reason": reason,
+            "message": note,
+            "action": "Binding" if kind == "Normal" else "Scheduling",
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+            "source": {"component": self._component},
+            "reportingComponent": self._component,
+            "reportingInstance": self._component,
+        }
+        await self._client.create(base, event, timeout_s=_CALL_TIMEOUT_S)
+        self._known[key] = (name, 1)
+        while len(self._known) > _MAX_REMEMBERED:
+            self._known.popitem(last=False)

@@ -1,0 +1,165 @@
+"""Every metric we export, in one place. docs/metrics.md lists them; a test keeps both equal.
+
+Units are in the names, label sets are closed, and no request label carries a pod's name. The gauges of what is
+allocated now are read from the picture when they are scraped: decisions pay nothing for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from extender.cluster.picture import HoldState, Picture
+from extender.model.amounts import GPU
+from extender.model.verdict import Reason
+
+REGISTRY = CollectorRegistry()
+
+VERBS = ("filter", "prioritize", "bind", "preempt")
+_LATENCY = (
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1,
+    2.5,
+    5,
+    10,
+    30,
+    60,
+)
+
+VERB_SECONDS = Histogram(
+    "runai_extender_verb_duration_seconds",
+    "Time from the last byte of a verb's request to its answer.",
+    ["verb"],
+    buckets=_LATENCY,
+    registry=REGISTRY,
+)
+DECISIONS = Counter(
+    "runai_extender_decisions_total",
+    "Answers by verb and reason; the reason of a yes is `ok`, of a request nobody can judge `error`.",
+    ["verb", "reason"],
+    registry=REGISTRY,
+)
+WATCH_EVENTS = Counter("runai_watch_events_total", "Watch events taken in.", ["kind"], registry=REGISTRY)
+RELISTS = Counter(
+    "runai_watch_relists_total",
+    "Times a kind had to be listed again because its resourceVersion was too old.",
+    ["kind"],
+    registry=REGISTRY,
+)
+WATCH_SILENT = Gauge(
+    "runai_watch_silent_seconds",
+    "How long a kind's watch has been down; 0 while it is up.",
+    ["kind"],
+    registry=REGISTRY,
+)
+MALFORMED = Counter(
+    "runai_malformed_objects_total",
+    "API objects that could not be read and were left out.",
+    ["kind"],
+    registry=REGISTRY,
+)
+BINDS = Counter(
+    "runai_bind_outcomes_total",
+    "Bindings by outcome: stored, refused, gone, unknown.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+EXPIRED = Counter("runai_reservations_expired_total", "Seats that nobody came to bind in time.", registry=REGISTRY)
+WOKEN = Counter("runai_pods_woken_total", "Refused pods that were offered to kube-scheduler again.", registry=REGISTRY)
+EVENTS = Counter(
+    "runai_events_total", "Kubernetes Events by fate: written, dropped, failed.", ["fate"], registry=REGISTRY
+)
+
+for _verb in VERBS:
+    VERB_SECONDS.labels(_verb)
+    for _reason in ("ok", "error"):
+        DECISIONS.labels(_verb, _reason)
+for _known in Reason:
+    DECISIONS.labels("filter", _known.value)
+for _outcome in ("stored", "refused", "gone", "unknown"):
+    BINDS.labels(_outcome)
+for _fate in ("written", "dropped", "failed"):
+    EVENTS.labels(_fate)
+
+
+class PictureCollector(Collector):
+    """What is allocated now, under the names of the product's documentation. Cost: O(nodes + pods) a scrape."""
+
+    def __init__(self, picture: Picture, cluster_id: str) -> None:
+        self._picture = picture
+        self._cluster = cluster_id
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        yield from self._nodes()
+        yield from self._projects()
+        yield from self._pods()
+
+    def _nodes(self) -> Iterator[GaugeMetricFamily]:
+        count = _gauge("runai_gpu_count_per_node", "GPUs that the node offers.", "node")
+        allocated = _gauge("runai_allocated_gpu_count_per_node", "GPUs, parts included, held on the node.", "node")
+        fractional = _gauge("runai_gpu_is_running_fractional_job", "1 while pods share the GPU.", "gpu", "node")
+        for node in self._picture.nodes():
+            ledger = self._picture.ledger(node.name)
+            assert ledger is not None
+            count.add_metric([self._cluster, node.name], node.gpus)
+            held = GPU * sum(ledger.unindexed.values())
+            for index, sharers in ledger.devices.items():
+                held += sum(milli for milli, _ in sharers.values())
+                shared = any(group for _, group in sharers.values())
+                fractional.add_metric([self._cluster, str(index), node.name], float(shared))
+            allocated.add_metric([self._cluster, node.name], held / GPU)
+        yield from (count, allocated, fractional)
+
+    def _projects(self) -> Iterator[GaugeMetricFamily]:
+        quota = _gauge("runai_project_guaranteed_gpus", "The project's GPU quota.", "project")
+        allocated = _gauge("runai_allocated_gpu_count_per_project", "GPUs held by the project's pods.", "project")
+        for name, usage in self._picture.quotas.holders():
+            allocated.add_metric([self._cluster, name], usage.allocated.gpu_milli / GPU)
+            project = self._picture.quotas.projects.get(name)
+            if project is not None and project.deserved.gpu_milli is not None:
+                quota.add_metric([self._cluster, name], project.deserved.gpu_milli / GPU)
+        yield from (quota, allocated)
+
+    def _pods(self) -> Iterator[GaugeMetricFamily]:
+        labels = ("pod_name", "pod_uuid", "pod_namespace", "node")
+        gpus = _gauge("runai_allocated_gpu_count_per_pod", "GPUs held by the pod.", *labels)
+        cpu = _gauge("runai_allocated_millicpus_per_pod", "Milli-CPU requested by the placed pod.", *labels)
+        memory = _gauge("runai_allocated_memory_per_pod", "Bytes of memory requested by the placed pod.", *labels)
+        holds = dict.fromkeys((HoldState.RESERVED, HoldState.BINDING, HoldState.UNKNOWN), 0)
+        for record in self._picture.pods.values():
+            hold, pod = record.hold, record.pod
+            if hold is None:
+                continue
+            if hold.state in holds:
+                holds[hold.state] += 1
+            if hold.charge is None:
+                continue
+            values = [self._cluster, pod.name, pod.uid, pod.namespace, hold.placement.node]
+            gpus.add_metric(values, hold.charge.amounts.gpu_milli / GPU)
+            cpu.add_metric(values, pod.cpu_milli)
+            memory.add_metric(values, pod.memory_mib * 1024 * 1024)
+        yield from (gpus, cpu, memory)
+        reserved = GaugeMetricFamily(
+            "runai_reservations", "Seats held that no API object records yet, by state.", labels=["state"]
+        )
+        for state, number in holds.items():
+            reserved.add_metric([state.value], number)
+        yield reserved
+
+
+def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, labels=["clusterId", *labels])

@@ -1,0 +1,59 @@
+"""Every name that others see: annotations, labels, resources, groups. One module, so that none is spelled twice."""
+
+from __future__ import annotations
+
+from typing import NewType
+
+PodUID = NewType("PodUID", str)
+NodeName = NewType("NodeName", str)
+ProjectName = NewType("ProjectName", str)
+
+SCHEDULER_NAME = "runai-scheduler"
+
+# Read from pods.
+GROUP_NAME_ANNOTATION = "scheduling.k8s.io/group-name"  # hand-made groups, the form of the first seed
+POD_GROUP_ANNOTATION = "pod-group-name"  # written by groupers
+GPU_FRACTION = "gpu-fraction"
+GPU_MEMORY = "gpu-memory"
+GPU_FRACTION_NUM_DEVICES = "gpu-fraction-num-devices"
+MPS = "mps"
+PRIORITY_CLASS_LABEL = "priorityClassName"
+QUEUE_LABELS = ("runai/queue", "kai.scheduler/queue", "project")  # a pod's project, first that is set
+
+# Read from namespaces.
+QUEUE_LABEL = "runai/queue"
+NAMESPACE_PREFIX = "runai-"
+
+# Read from nodes (GPU feature discovery writes them).
+NODE_GPU_COUNT = "nvidia.com/gpu.count"
+NODE_GPU_MEMORY = "nvidia.com/gpu.memory"
+NODE_GPU_PRODUCT = "nvidia.com/gpu.product"
+
+# Written on pods by the Binding.
+GPU_DEVICES_ANNOTATION = "runai-gpu"
+RESOURCE_TYPE_ANNOTATION = "received-resource-type"
+GPU_GROUP_LABEL = "runai-gpu-group"  # one device; several: `runai-gpu-group/<group>: <group>` each
+RESOURCE_TYPE_REGULAR = "Regular"
+RESOURCE_TYPE_FRACTION = "Fraction"
+WAKE_ANNOTATION = "runai/woken"
+
+# Resources.
+GPU_RESOURCE = "nvidia.com/gpu"
+MIG_PREFIX = "nvidia.com/mig-"
+
+# API groups of ours.
+RUN_AI_GROUP = "run.ai"
+POD_GROUP_GROUP = "scheduling.incubator.k8s.io"
+
+# Priority classes that are installed with us. 100 and above is non-preemptible and never over quota.
+PRIORITY_CLASSES = {"inference": 125, "build": 100, "interactive-preemptible": 75, "train": 50}
+PRIORITY_ALIASES = {"build-preemptible": "interactive-preemptible"}
+DEFAULT_PRIORITY = 50
+NON_PREEMPTIBLE_FROM = 100
+# A Build workload of the first seed is a StatefulSet and serving is a Deployment; all else trains.
+PRIORITY_CLASS_OF_OWNER = {"StatefulSet": "build", "ReplicaSet": "inference", "Deployment": "inference"}
+
+
+def project_namespace(project: str) -> str:
+    """The namespace that belongs to `project`."""
+    return NAMESPACE_PREFIX + project

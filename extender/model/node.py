@@ -1,0 +1,31 @@
+"""A node as the scheduler sees it: what it offers, not what is used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from extender.model.names import NodeName
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One version of a Node object.
+
+    gpus:           allocatable `nvidia.com/gpu`; fewer than `gpu_slots` while a device is unhealthy.
+    gpu_slots:      devices the node has by label or capacity: the range of device indices.
+    gpu_memory_mib: memory of each device, 0 when the label is missing or absurd (then: no gpu-memory pods).
+    mig:            allocatable MIG slices, (resource name, count) sorted by name.
+    schedulable:    ready and not cordoned; kube-scheduler applies taints itself.
+    """
+
+    name: NodeName
+    uid: str
+    gpus: int = 0
+    gpu_slots: int = 0
+    gpu_memory_mib: int = 0
+    gpu_product: str = ""
+    cpu_milli: int = 0
+    memory_mib: int = 0
+    pods: int = 0
+    mig: tuple[tuple[str, int], ...] = ()
+    schedulable: bool = True

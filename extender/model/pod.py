@@ -1,0 +1,75 @@
+"""A pod as the scheduler sees it: what it asks for, whom it names, where it is. One way in: `wire.pods.parse`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from extender.model.gpu import NO_GPU, GpuRequest
+from extender.model.names import NodeName, PodUID
+
+
+class Phase(StrEnum):
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    UNKNOWN = "Unknown"
+
+
+FINISHED = frozenset({Phase.SUCCEEDED, Phase.FAILED})
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a pod is: the node and, per device index, the group that its sharers carry ("" for a whole one).
+
+    devices: (index, group) pairs in index order; empty for a CPU-only or MIG pod.
+    """
+
+    node: NodeName
+    devices: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        return tuple(index for index, _ in self.devices)
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """One version of a Pod object.
+
+    version:       numeric resourceVersion, 0 when unknown; older versions of the same uid are ignored.
+    gpu_error:     the refusal text when the GPU request is malformed; `gpu` is then none.
+    queue_label:   the first of the project labels on the pod, "" when none.
+    group:         name of the PodGroup it says it belongs to, "" for a group of its own.
+    placement:     where the object says it is; None while unbound. Our annotations count only on bound pods.
+    """
+
+    uid: PodUID
+    namespace: str
+    name: str
+    version: int = 0
+    phase: Phase = Phase.PENDING
+    gpu: GpuRequest = NO_GPU
+    gpu_error: str = ""
+    cpu_milli: int = 0
+    memory_mib: int = 0
+    queue_label: str = ""
+    group: str = ""
+    priority_class: str = ""
+    priority: int | None = None
+    owner_kind: str = ""
+    scheduler: str = ""
+    placement: Placement | None = None
+    deleting: bool = False
+    slow_volumes: bool = False  # PreBind may take minutes: claims to be provisioned, or DRA
+    created: str = ""
+
+    @property
+    def is_finished(self) -> bool:
+        return self.phase in FINISHED
+
+    @property
+    def key(self) -> str:
+        return f"{self.namespace}/{self.name}"

@@ -1,0 +1,81 @@
+"""filter: which of the offered nodes may this pod have? The answer is one seat, reserved in the same call.
+
+Nothing can slip between filter and bind, because the seat is held before the answer leaves; and kube-scheduler,
+left with one node, skips scoring. With `answer: all` every fitting node is returned, and the best seat is held
+as a placeholder until bind says which node was chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from extender.cluster.picture import HoldState, Picture
+from extender.model.pod import Pod
+from extender.model.verdict import Reason, Verdict, no
+from extender.pods import placement
+from extender.pods.admit import admit
+from extender.pods.placement import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class FilterAnswer:
+    """`nodes` pass; without any, `verdict` says why. The seat that is now held is the first of one, if any."""
+
+    nodes: Sequence[str]
+    verdict: Verdict | None = None
+
+
+def filter_pod(
+    picture: Picture,
+    pod: Pod,
+    offered: Sequence[str],
+    policy: Policy,
+    *,
+    now: float,
+    answer_all: bool = False,
+) -> FilterAnswer:
+    """Decide for `pod`, as kube-scheduler sent it, among `offered` node names; hold the seat it gets.
+
+    Asking again for the same pod supersedes its earlier reservation. A pod whose Binding is under way keeps
+    that node: the answer names it when it is offered. Cost: one pass over the node arrays.
+    """
+    record = picture.upsert_pod(pod, watched=False)
+    if record is None:
+        return FilterAnswer((), no(Reason.POD_DELETED))
+    hold = record.hold
+    if hold is not None and hold.state in (HoldState.BINDING, HoldState.UNKNOWN):
+        # The Binding may be stored already: another node now could be a second placement.
+        if hold.placement.node in offered:
+            return FilterAnswer((hold.placement.node,))
+        return FilterAnswer((), no(Reason.ALREADY_BOUND, f"a Binding to node {hold.placement.node} is under way"))
+    if hold is not None and hold.state is HoldState.RESERVED:
+        picture.release(pod.uid)
+    verdict = admit(picture, record)
+    if verdict is None:
+        seat = placement.best_seat(picture, record.pod, offered, policy)
+        if seat is not None:
+            expires = now + policy.ttl_for(record.pod)
+            nodes = placement.fitting(picture, record.pod, offered) if answer_all else (seat.node,)
+            picture.reserve(pod.uid, seat, now=now, expires=expires, state=HoldState.RESERVED)
+            record.verdict = None
+            return FilterAnswer(nodes)
+        verdict = no(Reason.NOT_ENOUGH_RESOURCES, _shortage(record.pod, len(offered)))
+    record.verdict = verdict
+    return FilterAnswer((), verdict)
+
+
+def _shortage(pod: Pod, offered: int) -> str:
+    gpu = pod.gpu
+    if gpu.memory_mib:
+        asked = f"{gpu.devices} X {gpu.memory_mib} MiB of GPU memory"
+    elif gpu.is_shared:
+        asked = f"{gpu.devices} X {gpu.share_milli / 1000:g} GPU"
+    elif gpu.mig:
+        asked = ", ".join(f"{count} {name}" for name, count in gpu.mig)
+    else:
+        asked = f"{gpu.devices} GPUs"
+    return (
+        f"No nodes with enough resources were found: {offered} node(s) didn't have enough resources: GPUs. "
+        f"Requested: {asked}"
+    )

@@ -1,0 +1,34 @@
+"""Reservations that nobody came for: released when they expire, so that a crashed scheduler leaks nothing."""
+
+from __future__ import annotations
+
+from extender.cluster.picture import HoldState, Picture
+from extender.model.names import PodUID
+
+
+def expire(picture: Picture, *, now: float) -> list[PodUID]:
+    """Release every reservation whose time is up; returns the pods that lost theirs, in no order."""
+    due = [
+        record.pod.uid
+        for record in picture.provisional()
+        if record.hold is not None
+        and record.hold.state is HoldState.RESERVED
+        and record.hold.expires is not None
+        and record.hold.expires <= now
+    ]
+    for uid in due:
+        picture.release(uid)
+        record = picture.pods[uid]
+        if not record.watched:
+            # Only a scheduler's request ever showed it: nothing else would forget it.
+            picture.delete_pod(uid)
+    return due
+
+
+def unknown(picture: Picture) -> list[PodUID]:
+    """Pods whose Binding's outcome must be read back."""
+    return [
+        record.pod.uid
+        for record in picture.provisional()
+        if record.hold is not None and record.hold.state is HoldState.UNKNOWN
+    ]

@@ -1,0 +1,34 @@
+"""How we listen: settings of the HTTP server that kube-scheduler's client needs (extender.md 1.2)."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+_KEEPALIVE_S = 120.0  # Go keeps idle connections 90 s; closing first would lose a POST
+_BACKLOG = 1024  # Go keeps two idle connections a host and opens one more for every bind beside them
+
+
+class Listener:
+    """One aiohttp application on one address."""
+
+    def __init__(self, app: web.Application, address: str) -> None:
+        self._app = app
+        self._host, _, port = address.rpartition(":")
+        self._port = int(port)
+        self._runner: web.AppRunner | None = None
+        self.url = ""
+
+    async def start(self) -> None:
+        """Listen. Raises OSError when the address is taken."""
+        self._runner = web.AppRunner(self._app, access_log=None, keepalive_timeout=_KEEPALIVE_S, handle_signals=False)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host.strip("[]"), self._port, backlog=_BACKLOG)
+        await site.start()
+        host, port = self._runner.addresses[0][:2]
+        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    async def stop(self) -> None:
+        """Stop accepting, let open requests finish for a moment, close."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None

@@ -1,0 +1,117 @@
+"""Every setting, with its unit, its default and the reason for it. Flags win over RUNAI_* over the YAML file."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from extender.errors import ConfigError
+from extender.packing.strategy import Strategy
+
+
+class PlacementSettings(BaseModel):
+    """Where pods go."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    answer: Literal["seat", "all"] = Field(
+        "seat",
+        description="`seat`: filter answers with the one node it holds; `all`: with every fitting node.",
+    )
+    gpu: Strategy = Field(Strategy.BINPACK, description="Strategy for pods with GPUs.")
+    cpu: Strategy = Field(Strategy.BINPACK, description="Strategy for pods without GPUs.")
+
+
+class Settings(BaseSettings):
+    """One value of each setting; make it with `load`."""
+
+    model_config = SettingsConfigDict(env_prefix="RUNAI_", env_nested_delimiter="__", extra="forbid")
+
+    kubeconfig: str | None = Field(None, description="File; else $KUBECONFIG, else the in-cluster account.")
+    extender_address: str = Field("127.0.0.1:8888", description="Verbs. Loopback: kube-scheduler runs in the same Pod.")
+    metrics_address: str = Field("0.0.0.0:9090", description="/metrics, /healthz, /readyz, /snapshot.")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    cluster_id: str = Field("", description="Label `clusterId` of the metrics.")
+    create_namespaces: bool = Field(True, description="Make and label a project's namespace.")
+    lease: str = Field(
+        "",
+        description="namespace/name of kube-scheduler's Lease; only beside its holder do we write. Empty: always.",
+    )
+    identity: str = Field(
+        default_factory=socket.gethostname, description="Host name that kube-scheduler holds its Lease with."
+    )
+    placement: PlacementSettings = Field(default_factory=PlacementSettings)
+    bind_timeout_s: float = Field(
+        30.0, gt=0, description="All tries of one bind together: half of the 60 s that kube-scheduler waits."
+    )
+    reservation_ttl_s: float = Field(
+        120.0, gt=0, description="A seat nobody binds is given back: twice kube-scheduler's bind time-out."
+    )
+    stale_after_s: float = Field(
+        30.0, gt=0, description="With a watch down for longer, filter answers `Error` instead of guessing."
+    )
+    max_body_bytes: int = Field(16 * 1024 * 1024, gt=0, description="A pod may be 1.5 MB, its node list as much again.")
+
+    @field_validator("extender_address", "metrics_address")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdigit() or int(port) > 65535:
+            raise ValueError(f"{value!r} is not HOST:PORT, as in 127.0.0.1:8888")
+        return value
+
+    @field_validator("lease")
+    @classmethod
+    def _is_lease(cls, value: str) -> str:
+        if value and value.count("/") != 1:
+            raise ValueError(f"{value!r} is not NAMESPACE/NAME, as in runai/runai-scheduler")
+        return value
+
+
+def load(config: Path | None = None, **flags: Any) -> Settings:
+    """Settings from flags (None is "not given"), RUNAI_* and the YAML file `config`, in that order.
+
+    Raises ConfigError that names the setting, its value and what would be right.
+    """
+    values: dict[str, Any] = {}
+    if config is not None:
+        try:
+            values = yaml.safe_load(config.read_text()) or {}
+        except (OSError, yaml.YAMLError) as error:
+            raise ConfigError(f"--config {config}: {error}") from error
+        if not isinstance(values, dict):
+            raise ConfigError(f"--config {config}: must be a mapping of settings, as in `log_level: info`")
+
+    class WithFile(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the caller's signature
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return init_settings, env_settings, InitSettingsSource(settings_cls, values)
+
+    try:
+        settings: Settings = WithFile(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        lines = "; ".join(
+            f"{'.'.join(map(str, item['loc']))}: {item['msg']} (given: {item['input']!r})" for item in error.errors()
+        )
+        raise ConfigError(lines) from error
+    if settings.kubeconfig is None and os.environ.get("KUBECONFIG"):
+        return settings.model_copy(update={"kubeconfig": os.environ["KUBECONFIG"]})
+    return settings

@@ -1,0 +1,176 @@
+"""kube-scheduler's extender protocol: request bytes → model, answers → bytes. Key casing is Go's, byte-exact.
+
+Go decodes keys whatever their case and ignores unknown ones; so do we. Only HTTP 200 is ever read, so a verdict
+or an error travels in the body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from extender.errors import MalformedError
+from extender.model.names import NodeName, PodUID
+from extender.model.pod import Pod
+from extender.model.verdict import Verdict
+from extender.pods.bind import BindRequest
+from extender.wire import pods
+
+Json = dict[str, Any]
+
+# A reject that names every node costs 300 KB at 5,000 of them; one entry says the same on schedulers since 1.32,
+# and below this size older ones get the full map that keeps their preemption from trying the unnamed nodes.
+FULL_REJECT_MAP = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Args:
+    """filter's and prioritize's question. `nodes` holds the objects when the caller sent them, not names."""
+
+    pod: Pod
+    names: Sequence[str]
+    nodes: Mapping[str, Json] | None = None
+
+
+def decode_args(body: bytes) -> Args:
+    """ExtenderArgs. Without any node, `names` is empty. Raises MalformedError with a short text."""
+    document = _document(body)
+    pod = _field(document, "Pod")
+    if not isinstance(pod, dict):
+        raise MalformedError("Pod is missing")
+    offered = _field(document, "NodeNames")
+    if offered is not None:
+        if not isinstance(offered, list) or not set(map(type, offered)) <= {str}:
+            raise MalformedError("NodeNames must be a list of texts")
+        return Args(pods.parse(pod), offered)
+    listed = _field(document, "Nodes")
+    if listed is None:
+        return Args(pods.parse(pod), ())
+    try:
+        nodes = {node["metadata"]["name"]: node for node in listed.get("items") or ()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise MalformedError("Nodes must be a NodeList whose items have names") from error
+    return Args(pods.parse(pod), list(nodes), nodes)
+
+
+def decode_binding(body: bytes) -> BindRequest:
+    """ExtenderBindingArgs. Raises MalformedError when one of its four texts is missing."""
+    document = _document(body)
+    values = [_field(document, key) for key in ("PodNamespace", "PodName", "PodUID", "Node")]
+    for key, value in zip(("PodNamespace", "PodName", "PodUID", "Node"), values, strict=True):
+        if not isinstance(value, str) or not value:
+            raise MalformedError(f"{key} is missing")
+    namespace, name, uid, node = values
+    return BindRequest(namespace, name, PodUID(uid), NodeName(node))
+
+
+def decode_candidates(body: bytes) -> dict[str, tuple[list[PodUID], int]]:
+    """ExtenderPreemptionArgs, in either form, as node → (victims' uids, PDB violations). Raises MalformedError."""
+    document = _document(body)
+    meta = _field(document, "NodeNameToMetaVictims")
+    full = _field(document, "NodeNameToVictims")
+    try:
+        if meta is not None:
+            return {
+                node: ([PodUID(pod["UID"]) for pod in victims.get("Pods") or ()], _violations(victims))
+                for node, victims in meta.items()
+            }
+        return {
+            node: (
+                [PodUID(pod["metadata"]["uid"]) for pod in victims.get("Pods") or ()],
+                _violations(victims),
+            )
+            for node, victims in (full or {}).items()
+        }
+    except (KeyError, TypeError, AttributeError) as error:
+        raise MalformedError("victims must be a map of node to Pods with uids") from error
+
+
+def encode_pass(args: Args, passed: Sequence[str]) -> bytes:
+    """ExtenderFilterResult that lets `passed` through, in the form (names or objects) of the question."""
+    if args.nodes is None:
+        return _filter_result(names=list(passed))
+    items = [args.nodes[name] for name in passed]
+    return _filter_result(nodes={"metadata": {}, "items": items})
+
+
+def encode_reject(args: Args, verdict: Verdict) -> bytes:
+    """ExtenderFilterResult that lets none through: one constant text, marked as beyond preemption's help."""
+    named = args.names if len(args.names) <= FULL_REJECT_MAP else args.names[:1]
+    failed = dict.fromkeys(named, verdict.constant)
+    if args.nodes is None:
+        return _filter_result(names=[], unresolvable=failed)
+    return _filter_result(nodes={"metadata": {}, "items": []}, unresolvable=failed)
+
+
+def encode_filter_error(text: str) -> bytes:
+    """ExtenderFilterResult for "cannot judge now": kube-scheduler backs off and asks again."""
+    return _filter_result(error=text)
+
+
+def encode_points(points: Iterable[tuple[str, int]]) -> bytes:
+    """HostPriorityList: integers only, or the whole list is dropped in silence."""
+    return orjson.dumps([{"Host": host, "Score": score} for host, score in points])
+
+
+def encode_binding(error: str = "") -> bytes:
+    """ExtenderBindingResult; an empty error is success."""
+    return orjson.dumps({"Error": error})
+
+
+def encode_victims(kept: Mapping[str, tuple[Sequence[PodUID], int]]) -> bytes:
+    """ExtenderPreemptionResult: always the Meta form."""
+    return orjson.dumps(
+        {
+            "NodeNameToMetaVictims": {
+                node: {"Pods": [{"UID": uid} for uid in victims], "NumPDBViolations": violations}
+                for node, (victims, violations) in kept.items()
+            }
+        }
+    )
+
+
+def _filter_result(
+    *,
+    names: list[str] | None = None,
+    nodes: Json | None = None,
+    unresolvable: Mapping[str, str] | None = None,
+    error: str = "",
+) -> bytes:
+    return orjson.dumps(
+        {
+            "Nodes": nodes,
+            "NodeNames": names,
+            "FailedNodes": {},
+            "FailedAndUnresolvableNodes": unresolvable or {},
+            "Error": error,
+        }
+    )
+
+
+def _document(body: bytes) -> Json:
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        # orjson's own text names line and column and quotes nothing of the body.
+        raise MalformedError(f"not JSON: {error}"[:200]) from error
+    if not isinstance(document, dict):
+        raise MalformedError("not a JSON object")
+    return document
+
+
+def _field(document: Json, key: str) -> Any:
+    if key in document:
+        return document[key]
+    lowered = key.lower()
+    return next((value for name, value in document.items() if name.lower() == lowered), None)
+
+
+def _violations(victims: Json) -> int:
+    value = victims.get("NumPDBViolations") or 0
+    if not isinstance(value, int):
+        raise TypeError("NumPDBViolations must be an integer")
+    return value

@@ -1,0 +1,147 @@
+"""What the scheduler's Pod may do at the API server, and how its requests are ranked there.
+
+kube-scheduler and the extender share one Pod and so one ServiceAccount: its rights are the sum of the stock
+roles that every kube-scheduler has and of the role below, which holds what the extender's code calls and
+nothing else. A new call in the code needs a new line here; the tests refuse wildcards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from extender.model.names import POD_GROUP_GROUP, RUN_AI_GROUP
+from extender.wire.manifests.names import LEASE, NAME, NAMESPACE, SERVICE_ACCOUNT, Json, metadata
+
+_RBAC = "rbac.authorization.k8s.io"
+_READ = ("get", "list", "watch")
+_EXTENDER = f"{NAME}:extender"
+
+
+def access() -> list[Json]:
+    """The ServiceAccount, its roles and their bindings."""
+    return [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata(SERVICE_ACCOUNT)},
+        _cluster_binding(f"{NAME}:kube-scheduler", "system:kube-scheduler"),
+        _cluster_binding(f"{NAME}:volume-scheduler", "system:volume-scheduler"),
+        {
+            "apiVersion": f"{_RBAC}/v1",
+            "kind": "ClusterRole",
+            "metadata": metadata(_EXTENDER, namespaced=False),
+            "rules": [
+                _rule("", ("pods",), (*_READ, "patch")),  # patch: lift scheduling gates, annotate
+                _rule("", ("pods/binding",), ("create",)),
+                _rule("", ("nodes",), _READ),
+                _rule("", ("namespaces",), (*_READ, "create", "patch")),  # the namespace of each project
+                _rule("scheduling.k8s.io", ("priorityclasses",), _READ),
+                _rule(RUN_AI_GROUP, ("departments", "projects"), _READ),
+                _rule(RUN_AI_GROUP, ("departments/status", "projects/status"), ("patch",)),
+                _rule(POD_GROUP_GROUP, ("podgroups",), _READ),
+                _rule(POD_GROUP_GROUP, ("podgroups/status",), ("patch",)),
+                # One resource served by two groups; which of them is asked depends on the form of the event.
+                _rule(("", "events.k8s.io"), ("events",), ("create", "patch")),
+            ],
+        },
+        _cluster_binding(_EXTENDER, _EXTENDER),
+        {
+            "apiVersion": f"{_RBAC}/v1",
+            "kind": "Role",
+            "metadata": metadata(f"{NAME}:leader-election"),
+            "rules": [
+                # `create` cannot be narrowed to a name: the name is not known to the authorizer then.
+                _rule("coordination.k8s.io", ("leases",), ("create",)),
+                _rule("coordination.k8s.io", ("leases",), ("update", "patch"), names=(LEASE,)),
+                _rule("coordination.k8s.io", ("leases",), _READ),  # the extender follows who is elected
+            ],
+        },
+        _binding(f"{NAME}:leader-election", f"{NAME}:leader-election", NAMESPACE),
+        # kube-scheduler reads there whom its own HTTPS endpoints may trust.
+        _binding(
+            f"{NAME}:authentication-reader",
+            "extension-apiserver-authentication-reader",
+            "kube-system",
+        ),
+    ]
+
+
+def flow_schemas() -> list[Json]:
+    """Rank our requests above those of ordinary ServiceAccounts, and lease renewals apart from the rest.
+
+    Without these the API server queues our binds with every workload's requests (`workload-low`). Leases have
+    a schema of their own so that a burst of binds cannot delay a renewal and cost the leadership.
+    """
+    return [
+        _flow_schema(f"{NAME}-leases", "leader-election", 850, "coordination.k8s.io", ("leases",), (NAMESPACE,)),
+        _flow_schema(NAME, "workload-high", 900, "*", ("*",), ("*",)),
+    ]
+
+
+def _rule(
+    groups: str | Sequence[str], resources: Sequence[str], verbs: Sequence[str], names: Sequence[str] = ()
+) -> Json:
+    rule: Json = {
+        "apiGroups": [groups] if isinstance(groups, str) else list(groups),
+        "resources": list(resources),
+        "verbs": list(verbs),
+    }
+    return {**rule, "resourceNames": list(names)} if names else rule
+
+
+def _subjects() -> list[Json]:
+    return [{"kind": "ServiceAccount", "name": SERVICE_ACCOUNT, "namespace": NAMESPACE}]
+
+
+def _cluster_binding(name: str, role: str) -> Json:
+    return {
+        "apiVersion": f"{_RBAC}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": metadata(name, namespaced=False),
+        "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": role},
+        "subjects": _subjects(),
+    }
+
+
+def _binding(name: str, role: str, namespace: str) -> Json:
+    return {
+        "apiVersion": f"{_RBAC}/v1",
+        "kind": "RoleBinding",
+        "metadata": metadata(name, namespace=namespace),
+        "roleRef": {"apiGroup": _RBAC, "kind": "Role", "name": role},
+        "subjects": _subjects(),
+    }
+
+
+def _flow_schema(
+    name: str, level: str, precedence: int, group: str, resources: Sequence[str], namespaces: Sequence[str]
+) -> Json:
+    """A FlowSchema over requests of our ServiceAccount; a lower `precedence` is tried first.
+
+    The built-in schemas for ordinary ServiceAccounts stand at 9000, those of the control plane at 100 to 800.
+    """
+    return {
+        "apiVersion": "flowcontrol.apiserver.k8s.io/v1",
+        "kind": "FlowSchema",
+        "metadata": metadata(name, namespaced=False),
+        "spec": {
+            "priorityLevelConfiguration": {"name": level},
+            "matchingPrecedence": precedence,
+            "rules": [
+                {
+                    "subjects": [
+                        {
+                            "kind": "ServiceAccount",
+                            "serviceAccount": {"name": SERVICE_ACCOUNT, "namespace": NAMESPACE},
+                        }
+                    ],
+                    "resourceRules": [
+                        {
+                            "verbs": ["*"],
+                            "apiGroups": [group],
+                            "resources": list(resources),
+                            "clusterScope": namespaces == ("*",),
+                            "namespaces": list(namespaces),
+                        }
+                    ],
+                }
+            ],
+        },
+    }

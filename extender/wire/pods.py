@@ -1,0 +1,166 @@
+"""Pod objects → `model.Pod`. Reads only the fields that deciding needs; never raises for what a user wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from extender.errors import MalformedError
+from extender.model import amounts, gpu, names
+from extender.model.gpu import NO_GPU, GpuRequestError
+from extender.model.names import NodeName, PodUID
+from extender.model.pod import Phase, Placement, Pod
+
+Json = Mapping[str, Any]
+
+_PHASES = {phase.value: phase for phase in Phase}
+_MOST_DEVICES = 256
+
+
+def parse(obj: Json) -> Pod:
+    """One Pod object. A malformed GPU request or quantity becomes `gpu_error`, for a verdict later.
+
+    Raises MalformedError when it is not a pod at all: no metadata, uid, namespace or name, or wrong types.
+    """
+    try:
+        metadata = obj["metadata"]
+        uid, name = metadata["uid"], metadata["name"]
+        namespace = metadata.get("namespace") or "default"
+        spec = obj.get("spec") or {}
+        status = obj.get("status") or {}
+        annotations = metadata.get("annotations") or {}
+        labels = metadata.get("labels") or {}
+        if not (isinstance(uid, str) and isinstance(name, str) and uid and name and isinstance(namespace, str)):
+            raise TypeError("uid and name must be texts")
+        resources, error = _resources(spec)
+        request = NO_GPU
+        try:
+            request = gpu.parse_gpu_request(annotations, resources)
+        except GpuRequestError as refused:
+            error = error or str(refused)
+        placement = _placement(spec, annotations, labels, request)
+        return Pod(
+            uid=PodUID(uid),
+            namespace=namespace,
+            name=name,
+            version=_version(metadata.get("resourceVersion")),
+            phase=_PHASES.get(status.get("phase") or "Pending", Phase.UNKNOWN),
+            gpu=request,
+            gpu_error=error,
+            cpu_milli=resources.get("cpu", 0),
+            memory_mib=resources.get("memory", 0),
+            queue_label=next((labels[key] for key in names.QUEUE_LABELS if labels.get(key)), ""),
+            group=annotations.get(names.GROUP_NAME_ANNOTATION) or annotations.get(names.POD_GROUP_ANNOTATION) or "",
+            priority_class=labels.get(names.PRIORITY_CLASS_LABEL) or spec.get("priorityClassName") or "",
+            priority=spec.get("priority"),
+            owner_kind=_owner_kind(metadata.get("ownerReferences") or ()),
+            scheduler=spec.get("schedulerName") or "",
+            placement=placement,
+            deleting=bool(metadata.get("deletionTimestamp")),
+            slow_volumes=_has_slow_volumes(spec),
+            created=metadata.get("creationTimestamp") or "",
+        )
+    except (KeyError, TypeError, AttributeError, IndexError) as error_:
+        raise MalformedError(f"not a Pod: {type(error_).__name__}: {str(error_)[:80]}") from error_
+
+
+def _version(text: object) -> int:
+    return int(text) if isinstance(text, str) and text.isdigit() and len(text) < 20 else 0
+
+
+def _owner_kind(owners: Iterable[Json]) -> str:
+    return next((str(owner.get("kind") or "") for owner in owners if owner.get("controller")), "")
+
+
+def _has_slow_volumes(spec: Json) -> bool:
+    if spec.get("resourceClaims"):
+        return True
+    return any("persistentVolumeClaim" in volume or "ephemeral" in volume for volume in spec.get("volumes") or ())
+
+
+def _resources(spec: Json) -> tuple[dict[str, int], str]:
+    """What the pod takes of a node, by resource, the way the kubelet adds it up, and an error text or "".
+
+    Containers run together; init containers one after the other, beside the restartable ones before them.
+    CPU in milli, memory in MiB, the rest in whole numbers.
+    """
+    error = ""
+    together: dict[str, int] = {}
+    for container in spec.get("containers") or ():
+        error = _add(together, container, error)
+    sidecars: dict[str, int] = {}
+    peak: dict[str, int] = {}
+    for container in spec.get("initContainers") or ():
+        if container.get("restartPolicy") == "Always":
+            error = _add(sidecars, container, error)
+            _raise_to(peak, sidecars)
+        else:
+            alone = dict(sidecars)
+            error = _add(alone, container, error)
+            _raise_to(peak, alone)
+    for name, value in sidecars.items():
+        together[name] = together.get(name, 0) + value
+    _raise_to(together, peak)
+    overhead = spec.get("overhead")
+    if overhead:
+        error = _add(together, {"resources": {"requests": overhead}}, error)
+    return together, error
+
+
+def _raise_to(sums: dict[str, int], floor: Mapping[str, int]) -> None:
+    for name, value in floor.items():
+        if value > sums.get(name, 0):
+            sums[name] = value
+
+
+def _add(sums: dict[str, int], container: Json, error: str) -> str:
+    resources = container.get("resources")
+    if not resources:
+        return error
+    requests = resources.get("requests") or {}
+    limits = resources.get("limits") or {}
+    # A limit without a request is the request, as the API server would have it.
+    for name, quantity in {**limits, **requests}.items():
+        try:
+            if name == "cpu":
+                value = amounts.cpu_milli(quantity, up=True)
+            elif name == "memory":
+                value = amounts.memory_mib(quantity, up=True)
+            elif name == names.GPU_RESOURCE or name.startswith(names.MIG_PREFIX):
+                value = amounts.count(limits.get(name, quantity))
+            else:
+                continue
+        except ValueError:
+            is_gpu = name not in ("cpu", "memory")
+            error = error or (gpu.BAD_COUNT if is_gpu else f"{name} request is not a quantity")
+            continue
+        sums[name] = sums.get(name, 0) + value
+    return error
+
+
+def _placement(
+    spec: Json, annotations: Mapping[str, str], labels: Mapping[str, str], request: gpu.GpuRequest
+) -> Placement | None:
+    """Where the object says the pod is. Device records count only here: on an unbound pod they are forged."""
+    node = spec.get("nodeName")
+    if not node:
+        return None
+    indices = _indices(annotations.get(names.GPU_DEVICES_ANNOTATION) or "")
+    if not indices or len(indices) != request.devices:
+        return Placement(NodeName(node))
+    if not request.is_shared:
+        return Placement(NodeName(node), tuple((index, "") for index in indices))
+    groups = [labels.get(names.GPU_GROUP_LABEL) or ""]
+    if len(indices) > 1:
+        groups = (annotations.get(names.GPU_GROUP_LABEL) or "").split(",")
+    if len(groups) != len(indices):
+        groups = [""] * len(indices)
+    return Placement(NodeName(node), tuple(zip(indices, groups, strict=True)))
+
+
+def _indices(text: str) -> list[int]:
+    parts = text.split(",") if 0 < len(text) <= 4 * _MOST_DEVICES else []
+    if not parts or not all(part.isascii() and part.isdigit() and len(part) <= 3 for part in parts):
+        return []
+    indices = sorted(int(part) for part in parts)
+    return indices if len(set(indices)) == len(indices) and indices[-1] < _MOST_DEVICES else []

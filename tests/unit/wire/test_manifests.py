@@ -1,0 +1,319 @@
+"""deploy/ is what the code says, kustomize can read it, and it asks for no more than it needs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from extender.wire.manifests import configuration, dump, files, render, write
+
+Json = dict[str, Any]
+
+ROOT = Path(__file__).resolve().parents[3]
+DEPLOY = ROOT / "deploy"
+OBJECTS = render()
+
+
+def of_kind(*kinds: str) -> list[Json]:
+    return [one for one in OBJECTS if one["kind"] in kinds]
+
+
+def rules() -> Iterator[tuple[str, Json]]:
+    for role in of_kind("ClusterRole", "Role"):
+        for rule in role["rules"]:
+            yield role["metadata"]["name"], rule
+
+
+def key(one: Json) -> tuple[str, str, str]:
+    return one["kind"], one["metadata"].get("namespace", ""), one["metadata"]["name"]
+
+
+# The files.
+
+
+def test_the_committed_files_are_the_generated_ones() -> None:
+    committed = {
+        path.relative_to(DEPLOY).as_posix(): path.read_text(encoding="utf-8")
+        for path in (DEPLOY / "base").rglob("*")
+        if path.is_file()
+    }
+    generated = files()
+    assert sorted(committed) == sorted(generated)
+    for name, text in generated.items():
+        assert committed[name] == text, f"{name} differs: run `make manifests`"
+
+
+def test_writing_again_changes_nothing(tmp_path: Path) -> None:
+    assert {path.relative_to(tmp_path).as_posix() for path in write(tmp_path)} == set(files())
+    assert write(tmp_path) == []
+    spoilt = tmp_path / "base" / "namespace.yaml"
+    spoilt.write_text("x", encoding="utf-8")
+    assert write(tmp_path) == [spoilt]
+
+
+def kubectl() -> str | None:
+    assets = os.environ.get("KUBEBUILDER_ASSETS", "/usr/local/kubebuilder/bin")
+    return shutil.which("kubectl") or shutil.which("kubectl", path=assets)
+
+
+@pytest.mark.skipif(kubectl() is None, reason="kubectl is not installed")
+def test_kustomize_renders_the_same_objects() -> None:
+    binary = kubectl()
+    assert binary is not None
+    done = subprocess.run(
+        [binary, "kustomize", str(DEPLOY / "base")], check=True, capture_output=True, text=True, timeout=60
+    )
+    rendered = {key(one): one for one in yaml.safe_load_all(done.stdout)}
+    generated = next(one for one in rendered.values() if one["kind"] == "ConfigMap")
+    hashed = generated["metadata"]["name"]
+    plain = next(iter(of_kind("ConfigMap")))["metadata"]["name"]
+    assert hashed.startswith(f"{plain}-")
+    assert generated["data"]["kube-scheduler.yaml"].endswith(configuration())
+    expected = {}
+    for one in yaml.safe_load_all(dump(OBJECTS).replace(f"name: {plain}\n", f"name: {hashed}\n")):
+        expected[key(one)] = one
+    assert sorted(rendered) == sorted(expected)
+    for name, one in rendered.items():
+        if one["kind"] != "ConfigMap":
+            assert one == expected[name]
+
+
+# The objects.
+
+
+def test_the_order_is_one_that_kubectl_apply_accepts() -> None:
+    kinds = [one["kind"] for one in OBJECTS]
+    assert kinds[0] == "Namespace"
+    assert kinds.index("CustomResourceDefinition") == 1
+    assert len({key(one) for one in OBJECTS}) == len(OBJECTS)
+
+
+def test_crds_alone() -> None:
+    assert {one["kind"] for one in render(crds_only=True)} == {"CustomResourceDefinition"}
+    assert len(render(crds_only=True)) == len(of_kind("CustomResourceDefinition")) == 3
+
+
+def test_the_caller_may_change_what_it_gets() -> None:
+    first = render()
+    first[0]["metadata"]["labels"].clear()
+    first[1].clear()
+    assert render() == OBJECTS
+
+
+def test_no_wildcards_in_roles() -> None:
+    for name, rule in rules():
+        for field in ("apiGroups", "resources", "verbs"):
+            assert not any("*" in value for value in rule[field]), (name, rule)
+        assert "nonResourceURLs" not in rule
+
+
+def test_roles_hold_what_the_extender_calls_and_nothing_that_could_do_harm() -> None:
+    granted = {
+        (group, resource, verb)
+        for _, rule in rules()
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert {verb for _, _, verb in granted} == {"get", "list", "watch", "create", "patch", "update"}
+    assert not {resource for _, resource, _ in granted} & {
+        "secrets",
+        "configmaps",
+        "serviceaccounts",
+        "pods/exec",
+    }
+    writes = {(resource, verb) for _, resource, verb in granted if verb not in ("get", "list", "watch")}
+    assert writes == {
+        ("pods", "patch"),
+        ("pods/binding", "create"),
+        ("namespaces", "create"),
+        ("namespaces", "patch"),
+        ("departments/status", "patch"),
+        ("projects/status", "patch"),
+        ("podgroups/status", "patch"),
+        ("events", "create"),
+        ("events", "patch"),
+        ("leases", "create"),
+        ("leases", "update"),
+        ("leases", "patch"),
+    }
+
+
+def test_only_our_lease_may_be_written() -> None:
+    config = yaml.safe_load(configuration())
+    lease = config["leaderElection"]["resourceName"]
+    named = [rule for _, rule in rules() if "update" in rule["verbs"]]
+    assert [rule["resourceNames"] for rule in named] == [[lease]]
+    role = next(iter(of_kind("Role")))
+    assert role["metadata"]["namespace"] == config["leaderElection"]["resourceNamespace"]
+
+
+def test_every_binding_is_for_our_service_account_and_to_a_role_that_exists() -> None:
+    account = next(iter(of_kind("ServiceAccount")))["metadata"]
+    ours = {(one["kind"], one["metadata"]["name"]) for one in of_kind("Role", "ClusterRole")}
+    stock = {
+        ("ClusterRole", "system:kube-scheduler"),
+        ("ClusterRole", "system:volume-scheduler"),
+        ("Role", "extension-apiserver-authentication-reader"),
+    }
+    bound = set()
+    for binding in of_kind("RoleBinding", "ClusterRoleBinding"):
+        (subject,) = binding["subjects"]
+        assert (subject["kind"], subject["name"], subject["namespace"]) == (
+            "ServiceAccount",
+            account["name"],
+            account["namespace"],
+        )
+        bound.add((binding["roleRef"]["kind"], binding["roleRef"]["name"]))
+    assert bound == ours | stock
+
+
+def test_priority_classes_never_preempt_in_tree() -> None:
+    classes = {
+        one["metadata"]["name"]: (one["value"], one["preemptionPolicy"], one["globalDefault"])
+        for one in of_kind("PriorityClass")
+    }
+    assert classes == {
+        "inference": (125, "Never", False),
+        "build": (100, "Never", False),
+        "interactive-preemptible": (75, "Never", False),
+        "train": (50, "Never", False),
+    }
+    assert all(one["description"] for one in of_kind("PriorityClass"))
+
+
+# The Pod.
+
+
+def pod() -> Json:
+    (deployment,) = of_kind("Deployment")
+    assert deployment["spec"]["replicas"] == 2
+    spec: Json = deployment["spec"]["template"]["spec"]
+    return spec
+
+
+def container(name: str) -> Json:
+    found: list[Json] = [one for one in pod()["containers"] if one["name"] == name]
+    return found[0]
+
+
+def test_containers_keep_to_the_restricted_pod_security_standard() -> None:
+    spec = pod()
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for one in spec["containers"]:
+        assert one["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert one["resources"]["requests"].keys() == {"cpu", "memory"}
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert f"\nUSER {spec['securityContext']['runAsUser']}:{spec['securityContext']['runAsGroup']}\n" in dockerfile
+
+
+def test_images_name_no_registry() -> None:
+    assert {one["image"].partition(":")[0] for one in pod()["containers"]} == {
+        "runai-scheduler",
+        "kube-scheduler",
+    }
+    assert not any("/" in one["image"] for one in pod()["containers"])
+
+
+def test_probes() -> None:
+    extender, scheduler = container("extender"), container("kube-scheduler")
+    ports = {one["name"]: one["containerPort"] for one in extender["ports"] + scheduler["ports"]}
+    assert ports == {"metrics": 9090, "https": 10259}
+    assert extender["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "metrics", "scheme": "HTTP"}
+    assert extender["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "metrics", "scheme": "HTTP"}
+    assert scheduler["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "https", "scheme": "HTTPS"}
+
+
+def test_selectors_find_the_pod() -> None:
+    (deployment,) = of_kind("Deployment")
+    labels = deployment["spec"]["template"]["metadata"]["labels"].items()
+    (service,) = of_kind("Service")
+    (budget,) = of_kind("PodDisruptionBudget")
+    for selector in (
+        deployment["spec"]["selector"]["matchLabels"],
+        service["spec"]["selector"],
+        budget["spec"]["selector"]["matchLabels"],
+        pod()["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"],
+    ):
+        assert selector.items() <= labels
+
+
+def test_the_pod_outlives_the_binds_under_way() -> None:
+    bind = yaml.safe_load(configuration())["extenders"][1]
+    assert pod()["terminationGracePeriodSeconds"] > int(bind["httpTimeout"].removesuffix("s"))
+
+
+def test_kube_scheduler_reads_the_configuration_that_is_mounted() -> None:
+    (config_map,) = of_kind("ConfigMap")
+    (mount,) = container("kube-scheduler")["volumeMounts"]
+    (file_name,) = config_map["data"]
+    assert f"--config={mount['mountPath']}/{file_name}" in container("kube-scheduler")["args"]
+    volume = next(one for one in pod()["volumes"] if one["name"] == mount["name"])
+    assert volume["configMap"]["name"] == config_map["metadata"]["name"]
+    assert "--feature-gates=SchedulerPopFromBackoffQ=false" in container("kube-scheduler")["args"]
+
+
+def test_flow_schemas_use_levels_that_every_cluster_has() -> None:
+    levels = {
+        one["metadata"]["name"]: (
+            one["spec"]["priorityLevelConfiguration"]["name"],
+            one["spec"]["matchingPrecedence"],
+        )
+        for one in of_kind("FlowSchema")
+    }
+    leases = levels.pop("runai-scheduler-leases")
+    assert leases == ("leader-election", 850)
+    assert levels == {"runai-scheduler": ("workload-high", 900)}
+
+
+# The kube-scheduler configuration.
+
+
+def test_the_kube_scheduler_configuration() -> None:
+    both = {
+        "urlPrefix": "http://127.0.0.1:8888/extender",
+        "nodeCacheCapable": True,
+        "ignorable": False,
+    }
+    assert yaml.safe_load(configuration()) == {
+        "apiVersion": "kubescheduler.config.k8s.io/v1",
+        "kind": "KubeSchedulerConfiguration",
+        "leaderElection": {
+            "leaderElect": True,
+            "resourceNamespace": "runai",
+            "resourceName": "runai-scheduler",
+        },
+        "clientConnection": {"qps": 200, "burst": 400},
+        "percentageOfNodesToScore": 100,
+        "podInitialBackoffSeconds": 1,
+        "podMaxBackoffSeconds": 10,
+        "profiles": [
+            {
+                "schedulerName": "runai-scheduler",
+                "plugins": {"postFilter": {"disabled": [{"name": "DefaultPreemption"}]}},
+            }
+        ],
+        "extenders": [
+            {
+                **both,
+                "filterVerb": "filter",
+                "prioritizeVerb": "prioritize",
+                "preemptVerb": "preempt",
+                "weight": 20,
+                "httpTimeout": "2s",
+            },
+            {**both, "bindVerb": "bind", "httpTimeout": "60s"},
+        ],
+    }
