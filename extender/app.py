@@ -15,6 +15,7 @@ from extender.controllers.binder import Binder
 from extender.controllers.feed import Feed
 from extender.controllers.lease import LeaseFollower
 from extender.controllers.projects import ProjectNamespaces
+from extender.controllers.status import StatusWriter
 from extender.controllers.upkeep import Upkeep
 from extender.errors import UnavailableError
 from extender.kube.client import KubeClient
@@ -88,6 +89,7 @@ class Service:
             self._spawn(lease.reflector.run(), "lease")
         self._spawn(events.run(), "events")
         self._spawn(upkeep.run(), "upkeep")
+        self._spawn(StatusWriter(client, self.picture, is_active).run(), "status")
         if settings.create_namespaces:
             self._spawn(ProjectNamespaces(client, self.picture, is_active).run(), "namespaces")
 

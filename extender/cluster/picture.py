@@ -68,6 +68,7 @@ class Picture:
         self.membership = Membership()
         self.pods: dict[PodUID, PodRecord] = {}
         self.generation = 0  # moves with every change that could turn a "no" into a "yes"
+        self.revision = 0  # moves with every change at all
         self._ledgers: dict[NodeName, NodeLedger] = {}
         self._uid_of: dict[tuple[str, str], PodUID] = {}
         self._uids_in: defaultdict[str, set[PodUID]] = defaultdict(set)  # namespace → uids
@@ -101,7 +102,7 @@ class Picture:
             ledger.add(pod, placement)
             self._recharge(self.pods[pod.uid])
         self.table.write(node.name, ledger)
-        self.generation += 1
+        self._opened_up()
 
     def delete_node(self, name: NodeName) -> None:
         """The node is gone; pods that name it stay on record until their objects go."""
@@ -141,12 +142,13 @@ class Picture:
         if record is None:
             record = self.pods[pod.uid] = PodRecord(pod, watched=watched)
             self._uids_in[pod.namespace].add(pod.uid)
-        elif pod.version and pod.version < record.pod.version:
-            return record
         record.watched = record.watched or watched
+        if pod.version and pod.version < record.pod.version:
+            return record
         if watched or named is None:
             self._uid_of[key] = pod.uid
         before, record.pod = record.pod, pod
+        self.revision += 1
         if pod.is_finished:
             self.release(pod.uid)
             record.verdict = None
@@ -166,6 +168,7 @@ class Picture:
         if uid not in self.pods:
             return
         self.release(uid)
+        self.revision += 1
         pod = self.pods.pop(uid).pod
         if self._uid_of.get((pod.namespace, pod.name)) == uid:
             del self._uid_of[(pod.namespace, pod.name)]
@@ -174,10 +177,10 @@ class Picture:
             del self._uids_in[pod.namespace]
 
     def replace_pods(self, pods: Iterable[Pod], version: int) -> None:
-        """The pods, as of list `version`, are exactly these. Pods newer than the list, or never watched, stay."""
+        """The pods, as of list `version`, are exactly these. A pod that was shown to us later than that stays."""
         listed = {pod.uid: pod for pod in pods}
         for uid, record in list(self.pods.items()):
-            if uid not in listed and record.watched and record.pod.version <= version:
+            if uid not in listed and record.pod.version <= version:
                 self.delete_pod(uid)
         for pod in listed.values():
             self.upsert_pod(pod)
@@ -211,6 +214,7 @@ class Picture:
             record.hold.state = HoldState.BOUND
             record.hold.expires = None
             record.verdict = None
+            self.revision += 1
             self._provisional.discard(uid)
 
     def release(self, uid: PodUID) -> None:
@@ -218,7 +222,11 @@ class Picture:
         record = self.pods.get(uid)
         if record is not None and record.hold is not None:
             self._let_go(record)
-            self.generation += 1
+            self._opened_up()
+
+    def pods_in(self, namespace: str) -> Iterator[PodRecord]:
+        """The pods of one namespace, in no order."""
+        return (self.pods[uid] for uid in self._uids_in.get(namespace, ()))
 
     def provisional(self) -> Iterator[PodRecord]:
         """Pods that hold capacity which no API object records yet."""
@@ -262,7 +270,7 @@ class Picture:
 
     def upsert_project(self, project: Queue) -> None:
         self.quotas.projects[ProjectName(project.name)] = project
-        self.generation += 1
+        self._opened_up()
 
     def delete_project(self, name: str) -> None:
         """The project is gone; its pods stay charged to its name until they end."""
@@ -270,23 +278,33 @@ class Picture:
 
     def replace_projects(self, projects: Iterable[Queue]) -> None:
         self.quotas.projects = {ProjectName(project.name): project for project in projects}
-        self.generation += 1
+        self._opened_up()
 
     def upsert_department(self, department: Queue) -> None:
         self.quotas.departments[department.name] = department
-        self.generation += 1
+        self._opened_up()
 
     def delete_department(self, name: str) -> None:
         self.quotas.departments.pop(name, None)
-        self.generation += 1
+        self._opened_up()
 
     def replace_departments(self, departments: Iterable[Queue]) -> None:
         self.quotas.departments = {department.name: department for department in departments}
-        self.generation += 1
+        self._opened_up()
 
     def cost(self, pod: Pod, gpu_memory_mib: int) -> Amounts:
         """What the pod costs its project on GPUs of `gpu_memory_mib`."""
         return Amounts(pod.gpu.gpu_milli_on(gpu_memory_mib), pod.cpu_milli, pod.memory_mib)
+
+    def judge(self, record: PodRecord, verdict: Verdict | None) -> None:
+        """Remember the latest "no" about a pod, None for a "yes"."""
+        if record.verdict != verdict:
+            record.verdict = verdict
+            self.revision += 1
+
+    def _opened_up(self) -> None:
+        self.generation += 1
+        self.revision += 1
 
     # How a hold is counted: in one ledger, one table row and one project, or in none.
 
@@ -321,6 +339,7 @@ class Picture:
         ledger.add(record.pod, hold.placement)
         self.table.write(name, ledger)
         self._recharge(record)
+        self.revision += 1
 
     def _let_go(self, record: PodRecord) -> None:
         hold, record.hold = record.hold, None
@@ -360,7 +379,7 @@ class Picture:
     def _recharge_namespace(self, namespace: str) -> None:
         for uid in self._uids_in.get(namespace, ()):
             self._recharge(self.pods[uid])
-        self.generation += 1
+        self._opened_up()
 
 
 def _cost_fields(pod: Pod) -> tuple[object, ...]:

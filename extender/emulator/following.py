@@ -11,19 +11,20 @@ count the product's watches only, and so that a fault in one is not hidden by th
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
+from extender import logs
 from extender.errors import ApiError, GoneError
 from extender.kube.client import KubeClient
 
 Json = dict[str, Any]
+
+log = logs.get("emulator.following")
 OnList = Callable[[list[Json]], None]
 OnEvent = Callable[[str, Json], None]
 
-_log = logging.getLogger(__name__)
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 5.0
 _GOOD_S = 1.0
@@ -59,7 +60,7 @@ async def follow(
         except GoneError:
             version = ""
         except ApiError as error:
-            _log.warning("watch interrupted: %s", error, extra={"path": path})
+            log.warning("watch_interrupted", path=path, cause=error.message)
         # A stream that lasted was a good one, however it ended; only a server that keeps failing is spared.
         pause_s = _FIRST_PAUSE_S if now() - opened > _GOOD_S else min(pause_s * 2, _LONGEST_PAUSE_S)
         await asyncio.sleep(pause_s)

@@ -11,13 +11,13 @@ one device away twice therefore sees the second pod fail with UnexpectedAdmissio
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from extender import logs
 from extender.emulator.following import follow
 from extender.emulator.kubelet_status import finished, refusal, running
 from extender.emulator.nodes import NodeShape, add_nodes
@@ -27,10 +27,11 @@ from extender.kube.client import KubeClient
 
 Json = dict[str, Any]
 
+log = logs.get("emulator.kubelet")
+
 RUN_SECONDS = "emulator.run.ai/run-seconds"
 EXIT_CODE = "emulator.run.ai/exit-code"
 
-_log = logging.getLogger(__name__)
 _CALL_TIMEOUT_S = 10.0
 _ATTEMPTS = 8
 _RETRY_S = 0.1
@@ -189,7 +190,7 @@ class FakeKubelets:
             await asyncio.sleep(self._behaviour.start_delay_s)
             if (refused := self._admit(pod)) is not None:
                 reason, message = refused
-                _log.warning("pod refused: %s", message, extra={"pod": metadata["name"]})
+                log.warning("pod_refused", pod=metadata["name"], node=pod["spec"]["nodeName"], cause=message)
                 await self._write_status(pod, {"phase": "Failed", "reason": reason, "message": message})
                 return
             await self._write_status(pod, running(pod))
@@ -242,7 +243,7 @@ class FakeKubelets:
             except (NotFoundError, ConflictError):
                 return False  # gone, or another pod of that name: the watch tells
             except ApiError as error:
-                _log.warning("kubelet call failed: %s", error)
+                log.warning("write_failed", cause=error.message)
                 await asyncio.sleep(_RETRY_S * 2**attempt)
         return False
 
@@ -290,7 +291,7 @@ class FakeKubelets:
                 try:
                     await self._client.patch(path, lease, kind="apply", field_manager="kubelet")
                 except ApiError as error:
-                    _log.warning("heartbeat failed: %s", error)
+                    log.warning("heartbeat_failed", node=name, cause=error.message)
             await asyncio.sleep(every_s)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from extender.emulator.pod_resources import is_extended
+from extender.emulator.times import now_text
 
 Json = dict[str, Any]
 
@@ -25,11 +25,6 @@ def refusal(resource: str, wanted: int, used: int, capacity: int) -> tuple[str, 
         f"used: {used}, capacity: {capacity}"
     )
     return f"OutOf{resource}", message
-
-
-def now_text() -> str:
-    """Now, as Kubernetes writes times: UTC, whole seconds."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _address(text: str, network: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from extender.emulator.kubelet_status import now_text
+from extender.emulator.times import now_text
 from extender.errors import ApiError, ConflictError
 from extender.kube.client import KubeClient
 

@@ -262,6 +262,19 @@ class Writer:
             resource, namespace, name, change, options, subresource, keep_managed=True
         ), False
 
+    async def set_replicas(
+        self, resource: Resource, namespace: str, name: str, replicas: int, version: str | None, options: WriteOptions
+    ) -> Record:
+        """Change `spec.replicas` alone; `version` is a precondition when given. Raises StatusError 404, 409."""
+
+        def change(old: JSON, _unknown: list[str]) -> JSON:
+            old.setdefault("spec", {})["replicas"] = replicas
+            if version:
+                old["metadata"]["resourceVersion"] = version
+            return old
+
+        return await self._change(resource, namespace, name, change, options)
+
     async def _change(
         self,
         resource: Resource,

@@ -87,7 +87,7 @@ def begin(picture: Picture, request: BindRequest, policy: Policy, *, now: float)
         picture.release(request.uid)
         verdict = admit(picture, record)
         if verdict is not None:
-            record.verdict = verdict
+            picture.judge(record, verdict)
             return Refused(str(verdict.reason) + ": " + verdict.message)
         seat = placement.seat_on(picture, record.pod, request.node, policy)
         if seat is None:

@@ -58,10 +58,10 @@ def filter_pod(
             expires = now + policy.ttl_for(record.pod)
             nodes = placement.fitting(picture, record.pod, offered) if answer_all else (seat.node,)
             picture.reserve(pod.uid, seat, now=now, expires=expires, state=HoldState.RESERVED)
-            record.verdict = None
+            picture.judge(record, None)
             return FilterAnswer(nodes)
         verdict = no(Reason.NOT_ENOUGH_RESOURCES, _shortage(record.pod, len(offered)))
-    record.verdict = verdict
+    picture.judge(record, verdict)
     return FilterAnswer((), verdict)
 
 

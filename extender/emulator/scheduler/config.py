@@ -62,18 +62,22 @@ class SchedulerConfig:
         extender_url: scheme, host and port that replace those of every `urlPrefix` (its path stays).
         """
         try:
-            document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
-            raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
-        if not isinstance(document, dict):
-            raise ConfigError(f"{path}: not a KubeSchedulerConfiguration")
-        return cls.from_dict(document, extender_url=extender_url, where=str(path))
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{path}: {error}") from error
+        return cls.from_text(text, extender_url=extender_url, where=str(path))
 
     @classmethod
-    def from_dict(
-        cls, document: Json, *, extender_url: str | None = None, where: str = "scheduler configuration"
+    def from_text(
+        cls, text: str, *, extender_url: str | None = None, where: str = "scheduler configuration"
     ) -> SchedulerConfig:
-        """As `from_file`, from a parsed document."""
+        """As `from_file`, from the text of one."""
+        try:
+            document = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{where}: not YAML: {error}") from error
+        if not isinstance(document, dict):
+            raise ConfigError(f"{where}: not a KubeSchedulerConfiguration")
         if document.get("kind") != "KubeSchedulerConfiguration":
             raise ConfigError(f"{where}: kind is {document.get('kind')!r}, not 'KubeSchedulerConfiguration'")
         try:

@@ -8,10 +8,10 @@ else all nodes       ─▶ in-tree filter ─▶ extender filters, one after an
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from extender import logs
 from extender.emulator.scheduler.cache import Cache, NodeState, PodView
 from extender.emulator.scheduler.extender_client import ExtenderCallError, ExtenderClient
 from extender.emulator.scheduler.fit import in_tree_scores, reject
@@ -19,7 +19,7 @@ from extender.emulator.scheduler.queue import EXTENDER
 from extender.emulator.scheduler.reports import fit_message
 from extender.errors import RunaiError
 
-_log = logging.getLogger(__name__)
+log = logs.get("emulator.scheduler")
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ async def choose_node(
         try:
             feasible = await _feasible(pod, [nominated], extenders, ignored_resources, Diagnosis())
         except ExtenderCallError as error:
-            _log.warning("nominated node not evaluated: %s", error)
+            log.warning("nominated_node_not_evaluated", pod=pod.key, cause=str(error))
     if not feasible:
         feasible = await _feasible(pod, nodes, extenders, ignored_resources, diagnosis)
     if not feasible:
@@ -98,7 +98,7 @@ async def _feasible(
             answer = await extender.filter(pod, feasible)
         except ExtenderCallError as error:
             if extender.config.ignorable:
-                _log.warning("extender ignored: %s", error)
+                log.warning("extender_ignored", pod=pod.key, cause=str(error))
                 continue
             raise
         by_name = {node.name: node for node in feasible}
@@ -116,5 +116,5 @@ async def _prioritize(extender: ExtenderClient, pod: PodView, nodes: Sequence[No
     try:
         return await extender.prioritize(pod, nodes)
     except ExtenderCallError as error:
-        _log.warning("extender scores ignored: %s", error)
+        log.warning("scores_ignored", pod=pod.key, cause=str(error))
         return {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -19,7 +18,6 @@ from extender.kube.client import KubeClient
 
 Json = dict[str, Any]
 
-_log = logging.getLogger(__name__)
 _BIND_TIMEOUT_S = 30.0
 
 

@@ -5,29 +5,25 @@ Scheduled/FailedScheduling Events.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any
 
+from extender import logs
 from extender.emulator.scheduler.cache import PodView
+from extender.emulator.times import now_text
 from extender.errors import ApiError, NotFoundError
 from extender.kube.client import KubeClient
 
 Json = dict[str, Any]
 
-_log = logging.getLogger(__name__)
+log = logs.get("emulator.scheduler")
+
 _CALL_TIMEOUT_S = 10.0
 _MAX_EVENTS = 1000  # waiting to be written; more are dropped, as client-go does
 _MAX_REMEMBERED = 4096  # events that a repetition is counted on, instead of writing a new one
 _LONGEST_NOTE = 1024  # the API server refuses longer messages
-
-
-def now_text() -> str:
-    """Now, as Kubernetes writes times."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def fit_message(nodes: int, reasons: Iterable[str]) -> str:
@@ -55,7 +51,7 @@ class Reporter:
             try:
                 await self._write(pod, kind, reason, note)
             except ApiError as error:
-                _log.warning("event not written: %s", error)
+                log.warning("event_not_written", pod=pod.key, cause=error.message)
 
     def scheduled(self, pod: PodView, node: str) -> None:
         self._enqueue(pod, "Normal", "Scheduled", f"Successfully assigned {pod.key} to {node}")
@@ -88,13 +84,13 @@ class Reporter:
         except NotFoundError:
             pass
         except ApiError as error:
-            _log.warning("condition not written: %s", error)
+            log.warning("condition_not_written", pod=pod.key, cause=error.message)
 
     def _enqueue(self, pod: PodView, kind: str, reason: str, note: str) -> None:
         try:
             self._queue.put_nowait((pod, kind, reason, note[:_LONGEST_NOTE]))
         except asyncio.QueueFull:
-            _log.warning("event dropped: too many wait", extra={"pod": pod.key, "reason": reason})
+            log.warning("event_dropped", pod=pod.key, reason=reason)
 
     async def _write(self, pod: PodView, kind: str, reason: str, note: str) -> None:
         base = f"/api/v1/namespaces/{pod.namespace}/events"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from functools import partial
 from typing import Any
 
+from extender import logs
 from extender.emulator.following import follow, strip
 from extender.emulator.workload_controllers.deployment import DeploymentController
-from extender.emulator.workload_controllers.garbage import GarbageCollector
 from extender.emulator.workload_controllers.job import JobController
 from extender.emulator.workload_controllers.replica_set import ReplicaSetController
 from extender.emulator.workload_controllers.stateful_set import StatefulSetController
@@ -33,14 +32,15 @@ from extender.kube.client import KubeClient
 
 Json = dict[str, Any]
 
-_log = logging.getLogger(__name__)
+log = logs.get("emulator.workloads")
+
 _WORKERS = 8
 _FIRST_RETRY_S = 0.05
 _LONGEST_RETRY_S = 30.0
 
 
 class WorkloadControllers:
-    """Job, StatefulSet, ReplicaSet and Deployment, and what is deleted with them; `run` until cancelled.
+    """Job, StatefulSet, ReplicaSet and Deployment; `run` until cancelled.
 
     retry_backoff_s: a Job's pause before its first retry (upstream: 10).
     """
@@ -49,7 +49,6 @@ class WorkloadControllers:
         self._client = client
         self._world = World(client)
         self._jobs = JobController(self._world, retry_backoff_s=retry_backoff_s)
-        self._garbage = GarbageCollector(self._world)
         self._reconcile = {
             JOB.name: self._jobs.reconcile,
             STATEFUL_SET.name: StatefulSetController(self._world).reconcile,
@@ -60,6 +59,11 @@ class WorkloadControllers:
         self._failures: Counter[Key] = Counter()
         self._lists_missing = {kind.name for kind in (*KINDS, POD)}
         self._synced = asyncio.Event()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is to be looked at now; back-off and clean-up after a Job's end may be due later."""
+        return self._synced.is_set() and self._queue.is_idle
 
     async def run(self) -> None:
         """Reconcile until cancelled. API errors are retried with back-off (0.05 s to 30 s), never raised."""
@@ -74,7 +78,7 @@ class WorkloadControllers:
                             on_event=partial(self._on_event, kind),
                         )
                     )
-                # Before every list is in, a child may look like an orphan and a workload childless.
+                # Before every list is in, a workload may look childless.
                 await self._synced.wait()
                 for _ in range(_WORKERS):
                     tasks.create_task(self._work())
@@ -90,7 +94,7 @@ class WorkloadControllers:
             except ApiError as error:
                 self._failures[key] += 1
                 again_s = min(_LONGEST_RETRY_S, _FIRST_RETRY_S * 2.0 ** min(self._failures[key], 20))
-                _log.info("workload step failed: %s", error, extra={"object": "/".join(key)})
+                log.info("step_failed", object="/".join(key), cause=error.message)
             finally:
                 self._queue.done(key)
             if again_s is not None:
@@ -98,10 +102,8 @@ class WorkloadControllers:
 
     async def _step(self, key: Key) -> float | None:
         obj = self._world.picture.get(key)
-        if obj is None or await self._garbage.collect(key, obj):
-            return None
         reconcile = self._reconcile.get(key[0])
-        return await reconcile(obj) if reconcile is not None else None
+        return await reconcile(obj) if obj is not None and reconcile is not None else None
 
     def _on_list(self, kind: Kind, items: list[Json]) -> None:
         known = {key: obj["metadata"]["uid"] for key, obj in self._world.picture.of_kind(kind)}
@@ -124,8 +126,6 @@ class WorkloadControllers:
             known = self._world.picture.get(key)
             if known is not None and known["metadata"]["uid"] == obj["metadata"]["uid"]:
                 self._world.picture.remove(key)
-            for child in self._world.picture.children.get(obj["metadata"]["uid"], {}):
-                self._queue.add(child)  # the garbage collector's
             if kind is JOB:
                 self._jobs.forget(obj["metadata"]["uid"])
         elif not self._world.picture.set(kind, obj):
@@ -134,4 +134,5 @@ class WorkloadControllers:
             self._jobs.saw_pod(obj, owner["uid"], gone=gone)
         if owner is not None:
             self._queue.add((owner["kind"], key[1], owner["name"]))
-        self._queue.add(key)
+        if kind is not POD:
+            self._queue.add(key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from extender.emulator.kubelet_status import now_text
+from extender.emulator.times import now_text
 from extender.emulator.workload_controllers.world import DEPLOYMENT, REPLICA_SET, World, short_hash
 from extender.errors import ConflictError
 

@@ -8,7 +8,7 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
-from extender.emulator.kubelet_status import now_text
+from extender.emulator.times import now_text
 from extender.emulator.workload_controllers.world import (
     JOB,
     POD,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from extender.emulator.workload_controllers.world import (
@@ -111,10 +112,8 @@ class StatefulSetController:
             "metadata": {"name": name, "namespace": namespace, "labels": claim["metadata"].get("labels")},
             "spec": claim["spec"],
         }
-        try:
+        with suppress(ConflictError):  # it outlives its pod
             await self._world.client.create(f"/api/v1/namespaces/{namespace}/persistentvolumeclaims", body)
-        except ConflictError:
-            pass  # it outlives its pod
 
     async def _write_status(self, workload: Json, revision: str) -> None:
         pods = [pod for pod in self._world.picture.owned(workload, POD) if is_active(pod)]

@@ -10,21 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from extender.emulator.kubelet_status import now_text
+from extender import logs
 from extender.emulator.pod_resources import is_terminal
+from extender.emulator.times import now_text
 from extender.errors import ApiError, ConflictError, NotFoundError
 from extender.kube.client import KubeClient
 
 Json = dict[str, Any]
 
-_log = logging.getLogger(__name__)
+log = logs.get("emulator.workloads")
+
 _CALL_TIMEOUT_S = 10.0
 # As upstream: no vowels, so that no word comes out, and nothing that looks like something else.
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
@@ -139,6 +140,10 @@ class WorkQueue:
         self._again: set[Key] = set()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._filled = asyncio.Event()
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._waiting and not self._working
 
     def add(self, key: Key) -> None:
         if key in self._working:
@@ -305,7 +310,7 @@ class World:
         except ConflictError:
             pass
         except ApiError as error:
-            _log.warning("event not written: %s", error)
+            log.warning("event_not_written", kind=kind.name, reason=reason, cause=error.message)
 
     @staticmethod
     def _path(kind: Kind, namespace: str, name: str = "") -> str:

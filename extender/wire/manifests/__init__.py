@@ -34,7 +34,7 @@ from extender.wire.manifests.priorities import priority_classes
 from extender.wire.manifests.workload import namespace, workload
 from extender.wire.resources import crds
 
-__all__ = ["configuration", "dump", "files", "render", "write"]
+__all__ = ["configuration", "files", "render", "to_yaml", "write"]
 
 _HEADER = "# Written by `make manifests` from extender/wire/. Change it there.\n"
 
@@ -65,8 +65,8 @@ def render(crds_only: bool = False) -> list[Json]:
 def files() -> dict[str, str]:
     """The files of `deploy/`, path under it to text."""
     groups = _groups()
-    texts = {f"crds/{one['metadata']['name']}.yaml": dump([one]) for one in groups.pop("crds")}
-    texts |= {f"{name}.yaml": dump(group) for name, group in groups.items()}
+    texts = {f"crds/{one['metadata']['name']}.yaml": to_yaml([one]) for one in groups.pop("crds")}
+    texts |= {f"{name}.yaml": to_yaml(group) for name, group in groups.items()}
     resources = sorted(texts)
     return {
         f"base/{path}": _HEADER + text
@@ -96,7 +96,7 @@ def write(root: Path) -> list[Path]:
     return written
 
 
-def dump(objects: list[Json]) -> str:
+def to_yaml(objects: list[Json]) -> str:
     """The objects as one YAML stream, keys in the order given."""
     return yaml.dump_all(objects, Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
 
@@ -153,7 +153,7 @@ def _kustomization(resources: list[str]) -> str:
         ],
     }
     return f"""\
-{dump([dict(head)])}\
+{to_yaml([dict(head)])}\
 # The names carry no registry. In an overlay, say where your cluster finds the two images:
 #   images:
 #   - name: {IMAGE}

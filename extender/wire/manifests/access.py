@@ -28,7 +28,7 @@ def access() -> list[Json]:
             "kind": "ClusterRole",
             "metadata": metadata(_EXTENDER, namespaced=False),
             "rules": [
-                _rule("", ("pods",), (*_READ, "patch")),  # patch: lift scheduling gates, annotate
+                _rule("", ("pods",), (*_READ, "patch")),  # patch: annotations and scheduling gates
                 _rule("", ("pods/binding",), ("create",)),
                 _rule("", ("nodes",), _READ),
                 _rule("", ("namespaces",), (*_READ, "create", "patch")),  # the namespace of each project
@@ -37,8 +37,7 @@ def access() -> list[Json]:
                 _rule(RUN_AI_GROUP, ("departments/status", "projects/status"), ("patch",)),
                 _rule(POD_GROUP_GROUP, ("podgroups",), _READ),
                 _rule(POD_GROUP_GROUP, ("podgroups/status",), ("patch",)),
-                # One resource served by two groups; which of them is asked depends on the form of the event.
-                _rule(("", "events.k8s.io"), ("events",), ("create", "patch")),
+                _rule("", ("events",), ("create", "patch")),
             ],
         },
         _cluster_binding(_EXTENDER, _EXTENDER),
@@ -49,8 +48,8 @@ def access() -> list[Json]:
             "rules": [
                 # `create` cannot be narrowed to a name: the name is not known to the authorizer then.
                 _rule("coordination.k8s.io", ("leases",), ("create",)),
-                _rule("coordination.k8s.io", ("leases",), ("update", "patch"), names=(LEASE,)),
-                _rule("coordination.k8s.io", ("leases",), _READ),  # the extender follows who is elected
+                # A list or watch counts as one of this name when its field selector says metadata.name=<it>.
+                _rule("coordination.k8s.io", ("leases",), (*_READ, "update", "patch"), names=(LEASE,)),
             ],
         },
         _binding(f"{NAME}:leader-election", f"{NAME}:leader-election", NAMESPACE),
@@ -75,11 +74,9 @@ def flow_schemas() -> list[Json]:
     ]
 
 
-def _rule(
-    groups: str | Sequence[str], resources: Sequence[str], verbs: Sequence[str], names: Sequence[str] = ()
-) -> Json:
+def _rule(group: str, resources: Sequence[str], verbs: Sequence[str], names: Sequence[str] = ()) -> Json:
     rule: Json = {
-        "apiGroups": [groups] if isinstance(groups, str) else list(groups),
+        "apiGroups": [group],
         "resources": list(resources),
         "verbs": list(verbs),
     }

@@ -14,6 +14,7 @@ from extender.wire.manifests.names import (
     IMAGE,
     KUBE_SCHEDULER_IMAGE,
     KUBE_SCHEDULER_PORT,
+    LEASE,
     METRICS_PORT,
     NAME,
     NAMESPACE,
@@ -76,6 +77,8 @@ def _pod() -> Json:
     return {
         "serviceAccountName": SERVICE_ACCOUNT,
         "priorityClassName": "system-cluster-critical",  # without this Pod no other of ours is placed
+        # A Service called runai-… would put variables named RUNAI_… beside our settings.
+        "enableServiceLinks": False,
         # Binds under way are finished before the process ends.
         "terminationGracePeriodSeconds": BIND_TIMEOUT_S + 10,
         "securityContext": {
@@ -106,14 +109,13 @@ def _extender() -> Json:
     return {
         "name": "extender",
         "image": IMAGE,
-        "args": ["serve", "--roles=extender"],
+        "args": ["serve"],
         "env": [
             # Loopback only: whoever can call the verbs can bind pods.
             {"name": "RUNAI_EXTENDER_ADDRESS", "value": f"127.0.0.1:{EXTENDER_PORT}"},
             {"name": "RUNAI_METRICS_ADDRESS", "value": f"0.0.0.0:{METRICS_PORT}"},
-            # kube-scheduler's identity in the Lease begins with the Pod's name.
-            _from_field("POD_NAME", "metadata.name"),
-            _from_field("POD_NAMESPACE", "metadata.namespace"),
+            # The holder's identity in it begins with the host name, which is the same for both containers.
+            {"name": "RUNAI_LEASE", "value": f"{NAMESPACE}/{LEASE}"},
         ],
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
         "livenessProbe": {**_http("/healthz", "metrics"), "periodSeconds": 10, "failureThreshold": 6},
@@ -172,10 +174,6 @@ def _metrics_service() -> Json:
 def _labelled(name: str) -> Json:
     found = metadata(name)
     return {**found, "labels": {**found["labels"], **SELECTOR}}
-
-
-def _from_field(name: str, path: str) -> Json:
-    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
 
 def _http(path: str, port: str, scheme: str = "HTTP") -> Json:

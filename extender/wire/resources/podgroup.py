@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field
 from extender.model.names import POD_GROUP_GROUP
 from extender.wire.resources.parts import (
     AGE,
+    STORED_ONLY,
     Column,
     Conditions,
     Members,
@@ -32,9 +33,9 @@ class PodGroupSpec(Part):
     min_member: Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(whole)] = Field(
         1,
         description=(
-            "None of the group's pods starts before this many of them fit at the same time. 1, the default "
-            "and the least, lets each pod start on its own. Pods beyond this number start as room is "
-            "found."
+            "The group counts as Running from this many pods with a node on. It is to become the number that "
+            "must fit at the same time before any of them starts; 1, the default and the least, lets each pod "
+            f"start on its own. {STORED_ONLY}"
         ),
     )
     queue: Name = Field(
@@ -78,7 +79,7 @@ class PodGroupStatus(Part):
 class PodGroup(Resource):
     """A PodGroup is a set of pods that are scheduled together and paid for by one project. A pod joins the
     group that its annotation `scheduling.k8s.io/group-name` names, in its own namespace; a pod without one is
-    a group by itself. When fewer than spec.minMember of its pods fit at the same time, none of them starts.
+    a group by itself.
     """
 
     resource: ClassVar[ResourceType] = ResourceType(

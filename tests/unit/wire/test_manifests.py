@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from extender.wire.manifests import configuration, dump, files, render, write
+from extender.wire.manifests import configuration, files, render, to_yaml, write
 
 Json = dict[str, Any]
 
@@ -77,7 +77,7 @@ def test_kustomize_renders_the_same_objects() -> None:
     assert hashed.startswith(f"{plain}-")
     assert generated["data"]["kube-scheduler.yaml"].endswith(configuration())
     expected = {}
-    for one in yaml.safe_load_all(dump(OBJECTS).replace(f"name: {plain}\n", f"name: {hashed}\n")):
+    for one in yaml.safe_load_all(to_yaml(OBJECTS).replace(f"name: {plain}\n", f"name: {hashed}\n")):
         expected[key(one)] = one
     assert sorted(rendered) == sorted(expected)
     for name, one in rendered.items():
@@ -149,7 +149,7 @@ def test_roles_hold_what_the_extender_calls_and_nothing_that_could_do_harm() -> 
 def test_only_our_lease_may_be_written() -> None:
     config = yaml.safe_load(configuration())
     lease = config["leaderElection"]["resourceName"]
-    named = [rule for _, rule in rules() if "update" in rule["verbs"]]
+    named = [rule for _, rule in rules() if rule["resources"] == ["leases"] and rule["verbs"] != ["create"]]
     assert [rule["resourceNames"] for rule in named] == [[lease]]
     role = next(iter(of_kind("Role")))
     assert role["metadata"]["namespace"] == config["leaderElection"]["resourceNamespace"]
@@ -248,6 +248,14 @@ def test_selectors_find_the_pod() -> None:
         pod()["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"],
     ):
         assert selector.items() <= labels
+
+
+def test_the_extender_follows_the_lease_that_kube_scheduler_holds() -> None:
+    election = yaml.safe_load(configuration())["leaderElection"]
+    settings = {one["name"]: one["value"] for one in container("extender")["env"]}
+    assert settings["RUNAI_LEASE"] == f"{election['resourceNamespace']}/{election['resourceName']}"
+    # The verbs are where kube-scheduler calls them, and nowhere else.
+    assert settings["RUNAI_EXTENDER_ADDRESS"] == "127.0.0.1:8888"
 
 
 def test_the_pod_outlives_the_binds_under_way() -> None:

@@ -1,0 +1,125 @@
+"""The embedded cluster: API server, nodes, kubelets, workload controllers and, when asked, the mini kube-scheduler.
+
+Everything runs on the caller's event loop; the product joins it through the kubeconfig like any other client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Coroutine, Iterable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from extender.emulator.apiserver import ApiServer
+from extender.emulator.applying import Applier, Document
+from extender.emulator.kubelet import Behaviour, FakeKubelets
+from extender.emulator.nodes import NodeShape
+from extender.emulator.scheduler import MiniScheduler, SchedulerConfig
+from extender.emulator.workload_controllers import WorkloadControllers
+from extender.kube.client import KubeClient, wait_until_ready
+from extender.wire import manifests
+
+Json = dict[str, Any]
+
+_READY_TIMEOUT_S = 10.0
+# The rest of an installation (Deployments, RBAC, flow control) is what this process itself stands for.
+_INSTALLED_KINDS = ("CustomResourceDefinition", "PriorityClass")
+
+
+class EmbeddedCluster:
+    """An async context manager; after entering, `kubeconfig` and `client` reach a cluster with its nodes ready.
+
+    nodes, shape: how many nodes, and what each has. behaviour: of the kubelets. retry_backoff_s: of Jobs.
+    port: of the API server on 127.0.0.1, 0 for any free one.
+    scheduler_config: of the mini kube-scheduler; None for what `deploy/` ships.
+    """
+
+    kubeconfig: Path
+    client: KubeClient
+    kubelets: FakeKubelets
+    controllers: WorkloadControllers
+    scheduler: MiniScheduler | None = None
+
+    def __init__(
+        self,
+        *,
+        nodes: int = 3,
+        gpus_per_node: int = 4,
+        shape: NodeShape | None = None,
+        behaviour: Behaviour | None = None,
+        scheduler_config: SchedulerConfig | None = None,
+        retry_backoff_s: float = 10.0,
+        port: int = 0,
+    ) -> None:
+        self._nodes = nodes
+        self._shape = shape or NodeShape(gpus=gpus_per_node)
+        self._behaviour = behaviour
+        self._scheduler_config = scheduler_config
+        self._retry_backoff_s = retry_backoff_s
+        self._port = port
+        self._stack = AsyncExitStack()
+        self._owner: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> EmbeddedCluster:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stop()
+
+    def start_scheduler(self, extender_url: str) -> MiniScheduler:
+        """Start the mini kube-scheduler, with `extender_url` (scheme, host, port) as its extender."""
+        config = self._scheduler_config or SchedulerConfig.from_text(manifests.configuration())
+        self.scheduler = MiniScheduler(self.client, config.with_extender_url(extender_url))
+        self._spawn(self.scheduler.run())
+        return self.scheduler
+
+    async def apply(self, documents: Iterable[Json | Document], *, timeout_s: float = 10.0) -> None:
+        """Create or update objects; see `Applier.apply`."""
+        wrapped = [
+            document if isinstance(document, Document) else Document(document, f"document {number}")
+            for number, document in enumerate(documents, start=1)
+        ]
+        await Applier(self.client).apply(wrapped, timeout_s=timeout_s)
+
+    def is_settled(self, within_s: float) -> bool:
+        """Whether no actor is doing anything, or will by itself in the next `within_s` seconds.
+
+        Looks at the actors only: give their watches a moment of quiet before believing it.
+        """
+        return (
+            (self.scheduler is None or self.scheduler.is_idle)
+            and self.controllers.is_idle
+            and self.kubelets.is_settled(within_s)
+        )
+
+    async def _start(self) -> None:
+        directory = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="runai-cluster-"))
+        self.kubeconfig = Path(directory) / "kubeconfig"
+        server = ApiServer(port=self._port)
+        self._stack.push_async_callback(server.stop)
+        await server.start()
+        server.write_kubeconfig(self.kubeconfig)
+        self.client = await self._stack.enter_async_context(await KubeClient.connect(str(self.kubeconfig)))
+        await wait_until_ready(self.client, timeout_s=_READY_TIMEOUT_S)
+        await self.apply(obj for obj in manifests.render() if obj["kind"] in _INSTALLED_KINDS)
+        self.kubelets = FakeKubelets(self.client, self._behaviour)
+        self.controllers = WorkloadControllers(self.client, retry_backoff_s=self._retry_backoff_s)
+        self._spawn(self.kubelets.run())
+        self._spawn(self.controllers.run())
+        await self.kubelets.add_nodes(self._nodes, self._shape.gpus)
+
+    def _spawn(self, actor: Coroutine[Any, Any, None]) -> None:
+        ...
+
+    async def _stop(self) -> None:
+        ...
