@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from extender import __version__, logs
-from extender.app import Service
+from extender.app import Service, run
 from extender.cli.demo import demo
 from extender.errors import ConfigError, RunaiError
 from extender.settings import load
@@ -84,15 +83,3 @@ async def _serve(service: Service) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     await service.run(stop)
-
-
-def run(coroutine: object) -> None:
-    """Run to the end on uvloop where it exists (a third less time per call), else on asyncio's own loop."""
-    assert asyncio.iscoroutine(coroutine)
-    if sys.platform != "win32":
-        import uvloop
-
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(coroutine)
-    else:
-        asyncio.run(coroutine)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from extender.emulator.resources import JSON, MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS, Resource
 from extender.emulator.store import Store
+
+
+ServiceResolver = Callable[[str, str, int], str]
 
 
 @dataclass(slots=True)
@@ -26,8 +30,12 @@ class Operation:
 class Admission:
     """Calls the webhooks that configuration objects in the store ask for."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, service_resolver: ServiceResolver | None = None) -> None:
         self._store = store
+        self.service_resolver = service_resolver
+
+    async def close(self) -> None:
+        return None
 
     def mutates(self, resource: Resource, subresource: str = "") -> bool:
         return bool(self._store.count(MUTATING_WEBHOOKS))

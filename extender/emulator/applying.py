@@ -1,4 +1,4 @@
-"""Applies manifests as `kubectl apply` would be used: any kind, found by discovery; files checked before anything is sent.
+"""Applies manifests much as `kubectl apply` does: any kind, found by discovery, files checked before anything is sent.
 
 What is not possible yet is tried again for a few seconds: the namespace that a Project is about to make, the kind
 that a CRD of the same file brings. So the order of the documents does not matter.

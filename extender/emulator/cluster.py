@@ -14,15 +14,19 @@ from types import TracebackType
 from typing import Any
 
 from extender.emulator.apiserver import ApiServer
+
+from extender import logs
 from extender.emulator.applying import Applier, Document
 from extender.emulator.kubelet import Behaviour, FakeKubelets
-from extender.emulator.nodes import NodeShape
+from extender.emulator.nodes import NodeShape, add_nodes
 from extender.emulator.scheduler import MiniScheduler, SchedulerConfig
 from extender.emulator.workload_controllers import WorkloadControllers
 from extender.kube.client import KubeClient, wait_until_ready
 from extender.wire import manifests
 
 Json = dict[str, Any]
+
+log = logs.get("emulator.cluster")
 
 _READY_TIMEOUT_S = 10.0
 # The rest of an installation (Deployments, RBAC, flow control) is what this process itself stands for.
@@ -62,6 +66,7 @@ class EmbeddedCluster:
         self._port = port
         self._stack = AsyncExitStack()
         self._owner: asyncio.Task[None] | None = None
+        self._actors: asyncio.TaskGroup | None = None
 
     async def __aenter__(self) -> EmbeddedCluster:
         try:
@@ -80,7 +85,7 @@ class EmbeddedCluster:
         """Start the mini kube-scheduler, with `extender_url` (scheme, host, port) as its extender."""
         config = self._scheduler_config or SchedulerConfig.from_text(manifests.configuration())
         self.scheduler = MiniScheduler(self.client, config.with_extender_url(extender_url))
-        self._spawn(self.scheduler.run())
+        self._spawn(self.scheduler.run(), "scheduler")
         return self.scheduler
 
     async def apply(self, documents: Iterable[Json | Document], *, timeout_s: float = 10.0) -> None:
@@ -105,21 +110,47 @@ class EmbeddedCluster:
     async def _start(self) -> None:
         directory = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="runai-cluster-"))
         self.kubeconfig = Path(directory) / "kubeconfig"
-        server = ApiServer(port=self._port)
+        server = ApiServer()
         self._stack.push_async_callback(server.stop)
-        await server.start()
+        await server.start(port=self._port)
         server.write_kubeconfig(self.kubeconfig)
         self.client = await self._stack.enter_async_context(await KubeClient.connect(str(self.kubeconfig)))
         await wait_until_ready(self.client, timeout_s=_READY_TIMEOUT_S)
         await self.apply(obj for obj in manifests.render() if obj["kind"] in _INSTALLED_KINDS)
         self.kubelets = FakeKubelets(self.client, self._behaviour)
         self.controllers = WorkloadControllers(self.client, retry_backoff_s=self._retry_backoff_s)
-        self._spawn(self.kubelets.run())
-        self._spawn(self.controllers.run())
-        await self.kubelets.add_nodes(self._nodes, self._shape.gpus)
+        started = asyncio.Event()
+        # A task of its own owns the actors: fixtures may enter and leave this class in different tasks.
+        self._owner = asyncio.create_task(self._own(started), name="embedded-cluster")
+        self._owner.add_done_callback(_report_death)
+        await started.wait()
+        self._spawn(self.kubelets.run(), "kubelets")
+        self._spawn(self.controllers.run(), "workload-controllers")
+        await add_nodes(self.client, self._nodes, self._shape)
 
-    def _spawn(self, actor: Coroutine[Any, Any, None]) -> None:
-        ...
+    def _spawn(self, actor: Coroutine[Any, Any, None], name: str) -> None:
+        assert self._actors is not None
+        self._actors.create_task(actor, name=name)
+
+    async def _own(self, started: asyncio.Event) -> None:
+        async with asyncio.TaskGroup() as self._actors:
+            started.set()
+            await asyncio.Event().wait()
 
     async def _stop(self) -> None:
-        ...
+        """Actors first, then the server they talk to. Raises what killed an actor, if one died."""
+        results: list[None | BaseException] = []
+        if self._owner is not None:
+            self._owner.cancel()
+            results = list(await asyncio.gather(self._owner, return_exceptions=True))
+            self._owner = None
+        await self._stack.aclose()
+        for result in results:
+            if isinstance(result, BaseExceptionGroup):
+                raise result
+
+
+def _report_death(owner: asyncio.Task[None]) -> None:
+    """Say at once that the cluster has stopped moving; `_stop` raises it, but perhaps much later."""
+    if not owner.cancelled() and (error := owner.exception()) is not None:
+        log.error("actor_died", cause=repr(error))

@@ -104,15 +104,17 @@ def with_version(record: Record, version: int) -> Record:
 class _Table:
     """Objects and history of one storage."""
 
-    __slots__ = ("events", "floor", "keys", "limit", "records", "wakers")
+    __slots__ = ("events", "expired", "floor", "keys", "limit", "records", "wakers")
 
     def __init__(self, limit: int) -> None:
         self.records: dict[tuple[str, str], Record] = {}
         self.keys: list[tuple[str, str]] = []
         self.events: list[Event] = []
         self.limit = limit
-        # The newest version that the history no longer covers: resuming from below it answers 410.
+        # The newest version that the history no longer covers.
         self.floor = 0
+        # As above, by decree: new watches cannot start from below it, open ones go on.
+        self.expired = 0
         self.wakers: set[Callable[[], None]] = set()
 
     def append(self, event: Event) -> None:
@@ -214,13 +216,11 @@ class Store:
     def floor(self, storage: Storage) -> int:
         """The oldest version from which a watch can resume."""
         table = self._tables.get(storage)
-        return table.floor if table else 0
+        return max(table.floor, table.expired) if table else 0
 
     def expire(self, storage: Storage) -> None:
-        """Forget the history up to now: resuming from any earlier version answers 410."""
-        table = self._table(storage)
-        table.events.clear()
-        table.floor = self.next_version()
+        """Let no watch resume from any version up to now; open streams go on."""
+        self._table(storage).expired = self.next_version()
 
     def events_after(self, storage: Storage, version: int) -> list[Event] | None:
         """Changes newer than `version`, oldest first; None when the history no longer reaches back to it."""

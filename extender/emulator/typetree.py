@@ -106,6 +106,11 @@ def describe(model: str, attribute: str) -> str:
     return " ".join(body.replace("# noqa: E501", "").split())
 
 
+def describe_model(model: str) -> str:
+    """One sentence about a model class; the classes carry no text of their own about themselves."""
+    return f"{go_name(model)} of the Kubernetes API."
+
+
 def prune(model: str, value: JSON, unknown: list[str], path: str = "") -> JSON:
     """A copy of `value` as the server would store it: known fields only, no nulls, quantities in canonical form.
 

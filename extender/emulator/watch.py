@@ -118,6 +118,10 @@ class Watches:
         self._closed = True
         self.cut()
 
+    def reopen(self) -> None:
+        """Take streams again after `close`."""
+        self._closed = False
+
     def __len__(self) -> int:
         return len(self._open)
 

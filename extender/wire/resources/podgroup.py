@@ -91,7 +91,7 @@ class PodGroup(Resource):
         namespaced=True,
         columns=(
             Column("Queue", "string", ".spec.queue", "The project that pays for the pods."),
-            Column("Min", "integer", ".spec.minMember", "How many pods have to fit at the same time."),
+            Column("Min", "integer", ".spec.minMember", "From how many placed pods on the group counts as Running."),
             Column("Running", "integer", ".status.running", "Running pods."),
             Column("Phase", "string", ".status.phase", "Pending, Running, Succeeded or Failed."),
             AGE,

@@ -339,6 +339,7 @@ def test_the_fields_that_are_only_stored_say_so_and_no_others_do() -> None:
         if STORED_ONLY in node.get("description", "")
     }
     assert marked == {
+        "PodGroup.spec.minMember",
         "gpuOverQuotaWeight",
         "nodePoolsResources[].gpu.overQuotaWeight",
         "nodePoolsResources[].cpu.overQuotaWeight",
