@@ -60,11 +60,11 @@ class Service:
         settings = self._settings
         client = self._client = await KubeClient.connect(settings.kubeconfig)
         self._feed = Feed(client, self.picture)
-        self._binder = Binder(client, self.picture, self.policy, timeout_s=settings.bind_timeout_s)
-        events = EventRecorder(client)
         lease = LeaseFollower(client, settings.lease, settings.identity) if settings.lease else None
         is_active = lease.is_active if lease else lambda: True
-        upkeep = Upkeep(client, self.picture, self.policy, self._binder, events, is_active)
+        self._binder = Binder(client, self.picture, self.policy, is_active, timeout_s=settings.bind_timeout_s)
+        events = EventRecorder(client)
+        upkeep = self._upkeep = Upkeep(client, self.picture, self.policy, self._binder, events, is_active)
         verbs = Verbs(
             self.picture,
             self.policy,
@@ -102,6 +102,7 @@ class Service:
             raise UnavailableError(
                 f"not ready after {timeout_s} s: no list yet of {', '.join(self._feed.unready())}"
             ) from error
+        self._upkeep.adopt_pending()
         # The first lists live as long as we do: without this every full collection would walk them again.
         gc.collect()
         gc.freeze()

@@ -122,7 +122,17 @@ def main() -> None:
                         urls = {"echo": echo, "ours": ours}
                         rows.append({**case, **asyncio.run(_compare(verb, urls, nodes, options.calls))})
     table = Table(title="our verbs beside a do-nothing aiohttp extender (ratios are the result)")
-    for column in ("verb", "answer", "nodes", "pods", "echo p50 ms", "ours p50 ms", "p50 ratio", "p99/echo p50", "rps ratio"):
+    for column in (
+        "verb",
+        "answer",
+        "nodes",
+        "pods",
+        "echo p50 ms",
+        "ours p50 ms",
+        "p50 ratio",
+        "p99/echo p50",
+        "rps ratio",
+    ):
         table.add_column(column, justify="right")
     for row in rows:
         table.add_row(

@@ -63,8 +63,8 @@ def main() -> None:
     verbs = Verbs(
         state,
         Policy(),
-        cast(Binder, _Quiet()),
-        cast(Upkeep, _Quiet()),
+        cast("Binder", _Quiet()),
+        cast("Upkeep", _Quiet()),
         lambda: "",
         answer_all=answer == "all",
         max_body_bytes=16 * 1024 * 1024,

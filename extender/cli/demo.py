@@ -30,7 +30,7 @@ _QUIET_S = 1.0
 _LOOK_EVERY_S = 0.1
 _REDRAW_EVERY_S = 0.25
 _READY_TIMEOUT_S = 20.0
-_APPLY_TIMEOUT_S = 10.0
+_APPLY_TIMEOUT_S = 5.0
 _INTERRUPTED = 130
 
 
@@ -85,8 +85,16 @@ async def _until_signal(work: Coroutine[Any, Any, int], interrupted: int) -> int
     """Run `work`; on SIGINT or SIGTERM cancel it, let it clean up, and return `interrupted`."""
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        # Once: a second Ctrl-C would cancel the clean-up and leave files behind.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
+        task.cancel()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, task.cancel)
+        loop.add_signal_handler(number, stop)
     try:
         return await task
     except asyncio.CancelledError:
@@ -164,7 +172,8 @@ class Settling:
 async def _once(options: Options, cluster: EmbeddedCluster, watcher: Watcher, settling: Settling) -> int:
     settled = await settling.wait(options.timeout_s)
     report = {**watcher.report(), "settled_s": settling.took_s()}
-    problems = [*not_running(report), *await missing_pods(cluster.client)]
+    waiting = not_running(report)
+    problems = await missing_pods(cluster.client)
     if not settled:
         problems.append(f"not settled after {options.timeout_s:g} s")
     if options.once_json:
@@ -172,16 +181,17 @@ async def _once(options: Options, cluster: EmbeddedCluster, watcher: Watcher, se
         sys.stdout.flush()
     else:
         Console().print(draw(report, f"Settled after {report['settled_s']} s." if settled else ""))
-    for problem in problems:
+    # The picture for people shows why pods wait; the object's reader may not look at every pod.
+    for problem in [*(waiting if options.once_json else ()), *problems]:
         typer.echo(problem, err=True)
-    return 1 if problems else 0
+    return 1 if waiting or problems else 0
 
 
 async def _live(cluster: EmbeddedCluster, watcher: Watcher, settling: Settling) -> None:
     """Show and serve until cancelled."""
     hint = (
-        f"\nServing. In another terminal:\n  kubectl --kubeconfig {cluster.kubeconfig} get pods -A\n"
-        "Ctrl-C stops everything."
+        f"Serving. In another terminal:\n  kubectl --kubeconfig {cluster.kubeconfig} get pods -A\n"
+        "Ctrl-C stops everything.\n"
     )
     console = Console()
     if not console.is_terminal:
@@ -189,10 +199,12 @@ async def _live(cluster: EmbeddedCluster, watcher: Watcher, settling: Settling) 
         await settling.wait(_READY_TIMEOUT_S)
         console.print(draw(watcher.report(), hint))
         await asyncio.Event().wait()
+    # Above the picture, where a terminal that is too small for all of it does not cut it off.
+    console.print(hint, soft_wrap=True)
     with Live(console=console, auto_refresh=False) as live:
         drawn = -1
         while True:
             if watcher.version != drawn:
                 drawn = watcher.version
-                live.update(draw(watcher.report(), hint), refresh=True)
+                live.update(draw(watcher.report()), refresh=True)
             await asyncio.sleep(_REDRAW_EVERY_S)

@@ -11,20 +11,31 @@ from rich.text import Text
 Json = dict[str, Any]
 
 _CELLS = 10
+_MANY_GPUS = 32  # above, free nodes are counted instead of drawn
 _COLOURS = ("cyan", "magenta", "yellow", "green", "blue", "red")
 _PHASE_STYLES = {"Running": "green", "Pending": "yellow", "Succeeded": "dim", "Failed": "red"}
 
 
 def draw(report: Json, hint: str = "") -> RenderableType:
     """Everything, ready to print; `hint` goes below."""
-    return Group(_pods(report["pods"]), Text(), _gpus(report["gpus"]), Text(hint))
+    waiting = [pod for pod in report["pods"] if pod["reason"]]
+    parts: list[RenderableType] = [_pods(report["pods"])]
+    if waiting:
+        parts += [Text(), Text("Why not", style="bold"), *map(_reason, waiting)]
+    parts += [Text(), _gpus(report["gpus"])]
+    if hint:
+        parts += [Text(), Text(hint, no_wrap=True, overflow="ignore")]
+    return Group(*parts)
+
+
+def _reason(pod: Json) -> Text:
+    return Text.assemble(f"{pod['namespace']}/{pod['name']}: ", (pod["reason"], "yellow"))
 
 
 def _pods(pods: list[Json]) -> Table:
-    table = Table(title="Pods", title_justify="left", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
     for column in ("Namespace", "Pod", "Phase", "Node", "GPUs", "Project", "Group"):
-        table.add_column(column, no_wrap=column != "Pod")
-    table.add_column("Reason", ratio=1)
+        table.add_column(column)
     for pod in pods:
         devices = ",".join(map(str, pod["devices"]))
         table.add_row(
@@ -35,24 +46,27 @@ def _pods(pods: list[Json]) -> Table:
             devices,
             pod["project"] or "",
             pod["pod_group"] or "",
-            Text(pod["reason"] or "", style="yellow"),
         )
     return table
 
 
 def _gpus(gpus: list[Json]) -> Table:
-    table = Table(title="GPUs", title_justify="left", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
     table.add_column("Node", no_wrap=True)
     table.add_column("GPU", justify="right")
     table.add_column("Allocated", justify="right")
     table.add_column("", no_wrap=True)
-    table.add_column("Pods", ratio=1)
+    table.add_column("Shared by")
     colours: dict[str, str] = {}
     for gpu in gpus:
         for sharer in gpu["sharers"]:
             colours.setdefault(sharer, _COLOURS[len(colours) % len(_COLOURS)])
+    used = {gpu["node"] for gpu in gpus if gpu["sharers"]}
+    free = [gpu for gpu in gpus if gpu["node"] not in used] if len(gpus) > _MANY_GPUS else []
     shown = ""
     for gpu in gpus:
+        if free and gpu["node"] not in used:
+            continue
         table.add_row(
             "" if gpu["node"] == shown else gpu["node"],
             str(gpu["device"]),
@@ -61,6 +75,8 @@ def _gpus(gpus: list[Json]) -> Table:
             Text("  ").join(Text(sharer, style=colours[sharer]) for sharer in gpu["sharers"]),
         )
         shown = gpu["node"]
+    if free:
+        table.add_row(f"{len({gpu['node'] for gpu in free})} more", "", "0.00", Text(f"{len(free)} free", style="dim"))
     return table
 
 

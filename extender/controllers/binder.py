@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
 from extender import logs, metrics
@@ -42,10 +43,13 @@ log = logs.get("binder")
 class Binder:
     """One per process. A second bind of the same pod while one is under way shares its outcome."""
 
-    def __init__(self, client: KubeClient, picture: Picture, policy: Policy, *, timeout_s: float) -> None:
+    def __init__(
+        self, client: KubeClient, picture: Picture, policy: Policy, is_active: Callable[[], bool], *, timeout_s: float
+    ) -> None:
         self._client = client
         self._picture = picture
         self._policy = policy
+        self._is_active = is_active
         self._timeout_s = timeout_s
         self._under_way: dict[PodUID, tuple[BindRequest, asyncio.Task[str]]] = {}
 
@@ -126,6 +130,9 @@ class Binder:
         may_land = False  # a write went out whose answer never came
         while True:
             wait_s = _RETRY_S
+            if not self._is_active():
+                # Another replica decides now, and it does not know our seats.
+                return Outcome.UNKNOWN if may_land else Outcome.REFUSED, "another replica is active"
             try:
                 await self._client.create(
                     f"/api/v1/namespaces/{request.namespace}/pods/{request.name}/binding",

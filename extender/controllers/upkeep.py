@@ -56,16 +56,24 @@ class Upkeep:
         self._seen_generation = 0
         self._changed_at = 0.0
         self._woken: dict[PodUID, float] = {}
-        self._refused: dict[PodUID, Verdict] = {}
+        self._waiting: dict[PodUID, Verdict | None] = {}  # refused here, or found pending when we started
 
     def refused(self, record: PodRecord, verdict: Verdict) -> None:
         """The filter said no: remember the pod for waking, and tell its owner once, with the numbers."""
-        before = self._refused.get(record.pod.uid)
-        self._refused[record.pod.uid] = verdict
+        before = self._waiting.get(record.pod.uid)
+        self._waiting[record.pod.uid] = verdict
         if before is None or before.reason is not verdict.reason:
             pod = record.pod
             subject = Subject("Pod", pod.namespace, pod.name, pod.uid)
             self._events.record(subject, "Warning", verdict.reason.value, verdict.message)
+
+    def adopt_pending(self) -> None:
+        """Pods refused before a restart: what changed meanwhile may have made room, and nobody would tell them."""
+        for uid, record in self._picture.pods.items():
+            pod = record.pod
+            if pod.scheduler == names.SCHEDULER_NAME and record.hold is None and not pod.is_finished:
+                self._waiting.setdefault(uid, None)
+        self._changed_at = self._changed_at or time.monotonic()
 
     async def run(self) -> None:
         """Tidy up until cancelled."""
@@ -108,19 +116,19 @@ class Upkeep:
                 await self._touch(record)
 
     def _forget_settled(self, now: float) -> None:
-        for uid in list(self._refused):
+        for uid in list(self._waiting):
             record = self._picture.pods.get(uid)
-            if record is None or record.verdict is None or record.hold is not None:
-                del self._refused[uid]
+            if record is None or record.hold is not None or record.pod.is_finished:
+                del self._waiting[uid]
         self._woken = {uid: at for uid, at in self._woken.items() if now - at < _REST_S}
 
     def _candidates(self) -> list[PodRecord]:
-        records = [self._picture.pods[uid] for uid in self._refused]
+        records = [self._picture.pods[uid] for uid in self._waiting]
         priority_of = self._picture.membership.priority_of
         return sorted(records, key=lambda record: (-priority_of(record.pod), record.pod.created, record.pod.uid))
 
     def _would_pass(self, record: PodRecord) -> bool:
-        if admit(self._picture, record) is not None:
+        if record.pod.gated or admit(self._picture, record) is not None:
             return False
         return placement.best_seat(self._picture, record.pod, self._picture.schedulable(), self._policy) is not None
 

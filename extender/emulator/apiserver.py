@@ -14,15 +14,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import orjson
 import yaml
 from aiohttp import web
 
-from extender.emulator import decoding, discovery, patching, reads, routing, status, subresources, watch
+from extender.emulator import discovery, parameters, reads, replies, routing, status, subresources, watch
 from extender.emulator import faults as faults_
 from extender.emulator.admission import Admission, ServiceResolver
 from extender.emulator.bootstrap import populate
 from extender.emulator.crds import follow
+from extender.emulator.deletes import Deleter, returns_deleted
 from extender.emulator.faults import Faults
 from extender.emulator.garbage import GarbageCollector
 from extender.emulator.openapi import OpenApi
@@ -30,7 +30,7 @@ from extender.emulator.resources import JSON, PODS, Registry, Resource
 from extender.emulator.routing import Target
 from extender.emulator.status import StatusError
 from extender.emulator.store import HISTORY_EVENTS, Record, Store
-from extender.emulator.writes import DeleteOptions, WriteOptions, Writer, returns_deleted
+from extender.emulator.writes import Writer
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,8 @@ class ApiServer:
         self.store.listen(lambda event: follow(self.registry, event))
         self.admission = Admission(self.store, service_resolver)
         self._writer = Writer(self.store, self.registry, self.admission)
-        self._garbage = GarbageCollector(self.store, self.registry, self._writer)
+        self._deleter = Deleter(self.store, self.admission)
+        self._garbage = GarbageCollector(self.store, self.registry, self._deleter)
         self._openapi = OpenApi(self.registry)
         self._watches = watch.Watches(self.store, bookmark_interval_s)
         self._runner: web.ServerRunner | None = None
@@ -77,9 +78,7 @@ class ApiServer:
         self._watches.reopen()
         server = web.Server(self._handle, request_factory=_request, handler_cancellation=True)
         # An idle connection outlives every client's idea of a keep-alive.
-        self._runner = web.ServerRunner(
-            server, access_log=None, shutdown_timeout=_SHUTDOWN_S, keepalive_timeout=3600.0
-        )
+        self._runner = web.ServerRunner(server, access_log=None, shutdown_timeout=_SHUTDOWN_S, keepalive_timeout=3600.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port)
         await site.start()
@@ -136,15 +135,17 @@ class ApiServer:
                 await asyncio.sleep(self.faults.request_delay_s)
             return await self._route(request)
         except StatusError as error:
-            return _json(error.body(), error.code, error.headers)
+            return replies.json_reply(error.body(), error.code, error.headers)
         except web.HTTPRequestEntityTooLarge:
             message = f"Request entity too large: limit is {_MAX_BODY_BYTES}"
-            return _json(StatusError(413, "RequestEntityTooLarge", message).body(), 413)
+            return replies.json_reply(StatusError(413, "RequestEntityTooLarge", message).body(), 413)
         except ConnectionError:
             raise
         except Exception:
             log.exception("emulator request failed", extra={"method": request.method, "path": request.path})
-            return _json(status.internal_error("the embedded API server has a bug; its log says where").body(), 500)
+            return replies.json_reply(
+                status.internal_error("the embedded API server has a bug; its log says where").body(), 500
+            )
 
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
         parts = routing.segments_of(request.rel_url.raw_path)
@@ -161,29 +162,29 @@ class ApiServer:
         accept = request.headers.get("Accept", "")
         match parts:
             case [""]:
-                return _json(discovery.root_paths(self.registry))
+                return replies.json_reply(discovery.root_paths(self.registry))
             case [health] if health in _HEALTH_PATHS:
                 return web.Response(text="ok")
             case ["version"]:
-                return _json(discovery.VERSION)
+                return replies.json_reply(discovery.VERSION)
             case ["api" | "apis" as root]:
                 if version := discovery.aggregated_version(accept):
                     content_type = f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
                     body = discovery.aggregated(self.registry, version, core=root == "api")
-                    return _json(body, headers={"Content-Type": content_type})
+                    return replies.json_reply(body, headers={"Content-Type": content_type})
                 if root == "api":
-                    return _json(discovery.api_versions(self.url.removeprefix("http://")))
-                return _json(discovery.group_list(self.registry))
+                    return replies.json_reply(discovery.api_versions(self.url.removeprefix("http://")))
+                return replies.json_reply(discovery.group_list(self.registry))
             case ["api", version]:
-                return _json(discovery.resource_list(self.registry, "", version))
+                return replies.json_reply(discovery.resource_list(self.registry, "", version))
             case ["apis", group]:
-                return _json(discovery.group_document(self.registry, group))
+                return replies.json_reply(discovery.group_document(self.registry, group))
             case ["apis", group, version]:
-                return _json(discovery.resource_list(self.registry, group, version))
+                return replies.json_reply(discovery.resource_list(self.registry, group, version))
             case ["openapi", "v3"]:
-                return _json(self._openapi.index())
+                return replies.json_reply(self._openapi.index())
             case ["openapi", "v3", *path]:
-                return _raw(self._openapi.document("/".join(path)))
+                return replies.raw_reply(self._openapi.document("/".join(path)))
             case _:
                 raise status.no_such_path()
 
@@ -211,15 +212,15 @@ class ApiServer:
             raise status.method_not_allowed()
         if target.subresource == "binding":
             return await self._bind(request, target.namespace or "", target.name)
-        eviction = await _read_body(request)
+        eviction = await parameters.read_body(request)
         await subresources.evict(
-            self.store, self.registry, self._writer, target.resource, target.namespace or "", target.name, eviction
+            self.store, self.registry, self._deleter, target.resource, target.namespace or "", target.name, eviction
         )
-        return _json(status.success(201), 201)
+        return replies.json_reply(status.success(201), 201)
 
     async def _get(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
         form = reads.negotiate(request.headers.get("Accept", ""), request.query)
-        return _raw(reads.encode_one(target.resource, self._record(target), form))
+        return replies.raw_reply(reads.encode_one(target.resource, self._record(target), form))
 
     async def _list(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
         form = reads.negotiate(request.headers.get("Accept", ""), request.query)
@@ -227,36 +228,36 @@ class ApiServer:
         if request.query.get("watch") in ("true", "1"):
             options = watch.watch_options(request.query, query, self.store)
             return await self._watches.serve(request, query, options, form)
-        return _raw(reads.list_objects(self.store, query, form))
+        return replies.raw_reply(reads.list_objects(self.store, query, form))
 
     async def _create(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
         resource = target.resource
         if resource.namespaced and target.namespace is None:
             # Only reading goes across namespaces.
             raise status.method_not_allowed()
-        options = _write_options(request)
-        body = await _read_body(request)
+        options = parameters.write_options(request)
+        body = await parameters.read_body(request)
         record = await self._writer.create(resource, target.namespace or "", body, options)
-        return _object(resource, record, 201, options.warnings)
+        return replies.object_reply(resource, record, 201, options.warnings)
 
     async def _update(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
-        options = _write_options(request)
-        body = await _read_body(request)
+        options = parameters.write_options(request)
+        body = await parameters.read_body(request)
         if target.subresource == "finalize":
             return self._finalize(target, body)
         record = await self._writer.update(
             target.resource, target.namespace or "", target.name, body, options, target.subresource
         )
-        return _object(target.resource, record, 200, options.warnings)
+        return replies.object_reply(target.resource, record, 200, options.warnings)
 
     def _finalize(self, target: Target, body: JSON) -> web.Response:
         record = self._record(target)
         if not (body.get("spec") or {}).get("finalizers"):
-            record = self._writer.finalize_namespace(record)
-        return _object(target.resource, record)
+            record = self._deleter.finalize_namespace(record)
+        return replies.object_reply(target.resource, record)
 
     async def _patch(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
-        options = _write_options(request)
+        options = parameters.write_options(request)
         record, created = await self._writer.patch(
             target.resource,
             target.namespace or "",
@@ -266,56 +267,56 @@ class ApiServer:
             options,
             target.subresource,
         )
-        return _object(target.resource, record, 201 if created else 200, options.warnings)
+        return replies.object_reply(target.resource, record, 201 if created else 200, options.warnings)
 
     async def _delete(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
-        options = await _delete_options(request)
+        options = await parameters.delete_options(request)
         resource = target.resource
-        record, gone = await self._writer.delete(resource, target.namespace or "", target.name, options)
+        record, gone = await self._deleter.delete(resource, target.namespace or "", target.name, options)
         if gone and not returns_deleted(resource):
             details: JSON = {"name": target.name, "group": resource.group, "kind": resource.plural, "uid": record.uid}
             if not resource.group:
                 del details["group"]
-            return _json(status.success(200, details), headers=_warning_headers(options.warnings))
-        return _object(resource, record, 200, options.warnings)
+            return replies.json_reply(status.success(200, details), headers=replies.warning_headers(options.warnings))
+        return replies.object_reply(resource, record, 200, options.warnings)
 
     async def _delete_collection(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
         resource = target.resource
         if resource.namespaced and target.namespace is None:
             raise status.method_not_allowed()
         query = reads.list_query(resource, target.namespace, request.query)
-        records = [
-            r for r in self.store.records(resource.storage, target.namespace) if query.selection.matches(r.obj)
-        ]
+        records = [r for r in self.store.records(resource.storage, target.namespace) if query.selection.matches(r.obj)]
         for record in records:
-            options = await _delete_options(request)
+            options = await parameters.delete_options(request)
             with contextlib.suppress(StatusError):
                 # Somebody else may delete one of them meanwhile, which is what was asked for.
-                await self._writer.delete(resource, record.namespace, record.name, options)
+                await self._deleter.delete(resource, record.namespace, record.name, options)
         items = [r.encode_whole(resource) if resource.custom else r.encode(resource) for r in records]
         head = f'{{"kind":"{resource.list_kind}","apiVersion":"{resource.api_version}",'.encode()
         metadata = f'"metadata":{{"resourceVersion":"{self.store.version}"}},"items":['.encode()
-        return _raw(head + metadata + b",".join(items) + b"]}")
+        return replies.raw_reply(head + metadata + b",".join(items) + b"]}")
 
     async def _scale(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
         if request.method == "GET":
-            return _json(subresources.scale_of(self._record(target)))
-        options = _write_options(request)
+            return replies.json_reply(subresources.scale_of(self._record(target)))
+        options = parameters.write_options(request)
         if request.method == "PUT":
-            scale = await _read_body(request)
+            scale = await parameters.read_body(request)
         elif request.method == "PATCH":
-            scale = _patched_scale(subresources.scale_of(self._record(target)), request.content_type, await request.read())
+            scale = parameters.patched_scale(
+                subresources.scale_of(self._record(target)), request.content_type, await request.read()
+            )
         else:
             raise status.method_not_allowed()
         namespace = target.namespace or ""
         record = await subresources.set_scale(self._writer, target.resource, namespace, target.name, scale, options)
-        return _json(subresources.scale_of(record))
+        return replies.json_reply(subresources.scale_of(record))
 
     async def _bind(self, request: web.BaseRequest, namespace: str, name: str) -> web.StreamResponse:
         """A binding, with whatever the script of faults has for it."""
         if request.method != "POST":
             raise status.method_not_allowed()
-        binding = await _read_body(request)
+        binding = await parameters.read_body(request)
         name = name or str((binding.get("metadata") or {}).get("name", ""))
         pods = self.registry.of_storage(PODS)
         fault = self.faults.next_binding()
@@ -329,7 +330,7 @@ class ApiServer:
                 request.transport.abort()
             if refusal := fault.refusal(name):
                 raise refusal
-        return _json(status.success(201), 201)
+        return replies.json_reply(status.success(201), 201)
 
     def _record(self, target: Target) -> Record:
         record = self.store.get(target.resource.storage, target.namespace or "", target.name)
@@ -343,83 +344,3 @@ def _request(*args: Any) -> web.BaseRequest:
     message, payload, protocol, writer, task = args
     loop = asyncio.get_running_loop()
     return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=_MAX_BODY_BYTES)
-
-
-async def _read_body(request: web.BaseRequest) -> JSON:
-    return decoding.parse_body(request.content_type, await request.read())
-
-
-def _write_options(request: web.BaseRequest) -> WriteOptions:
-    """The query parameters of a write. Raises StatusError 400, 422."""
-    query = request.query
-    validation = query.get("fieldValidation") or "Warn"
-    if validation not in ("Strict", "Warn", "Ignore"):
-        cause = status.not_supported("fieldValidation", validation, ("Ignore", "Strict", "Warn"))
-        raise status.invalid("CreateOptions", "meta.k8s.io", "", [cause])
-    manager = query.get("fieldManager") or request.headers.get("User-Agent", "unknown").partition("/")[0]
-    return WriteOptions(_dry_run(query.get("dryRun")), validation, manager)
-
-
-def _dry_run(value: str | None) -> bool:
-    if value not in (None, "", "All"):
-        cause = status.not_supported("dryRun", value, ("All",))
-        raise status.invalid("CreateOptions", "meta.k8s.io", "", [cause])
-    return value == "All"
-
-
-async def _delete_options(request: web.BaseRequest) -> DeleteOptions:
-    """The options of a delete, from its body or else its query. Raises StatusError 400, 422."""
-    raw = await request.read()
-    body: JSON = decoding.parse_body(request.content_type if request.can_read_body or raw else "", raw) if raw else {}
-    query = request.query
-    for name in ("propagationPolicy", "orphanDependents", "gracePeriodSeconds"):
-        if name in query and name not in body:
-            body[name] = query[name]
-    if isinstance(body.get("gracePeriodSeconds"), str):
-        if not body["gracePeriodSeconds"].isdigit():
-            raise status.bad_request("gracePeriodSeconds must be an integer")
-        body["gracePeriodSeconds"] = int(body["gracePeriodSeconds"])
-    if isinstance(body.get("orphanDependents"), str):
-        body["orphanDependents"] = body["orphanDependents"] == "true"
-    options = subresources.delete_options(body)
-    options.dry_run = options.dry_run or _dry_run(query.get("dryRun"))
-    return options
-
-
-def _patched_scale(scale: JSON, content_type: str, body: bytes) -> JSON:
-    patch = decoding.parse_yaml(body)
-    # Only what the patch itself says is a precondition.
-    scale["metadata"].pop("resourceVersion", None)
-    if content_type == patching.JSON_PATCH:
-        try:
-            result: JSON = patching.json_patch(scale, patch)
-        except patching.PatchError as error:
-            raise patching.refusal(error) from error
-        return result
-    merged: JSON = patching.merge_patch(scale, patch)
-    return merged
-
-
-def _json(body: JSON, code: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    return _raw(orjson.dumps(body), code, headers)
-
-
-def _raw(body: bytes, code: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    merged = {"Content-Type": "application/json", "Cache-Control": "no-cache, private"}
-    if headers:
-        merged.update(headers)
-    return web.Response(body=body, status=code, headers=merged)
-
-
-def _object(resource: Resource, record: Record, code: int = 200, warnings: list[str] | None = None) -> web.Response:
-    return _raw(record.encode_whole(resource), code, _warning_headers(warnings or []))
-
-
-def _warning_headers(warnings: list[str]) -> dict[str, str]:
-    if not warnings:
-        return {}
-    return {"Warning": ", ".join(f'299 - "{_quoted(text)}"' for text in dict.fromkeys(warnings))}
-
-
-def _quoted(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")

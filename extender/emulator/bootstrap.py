@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from extender.emulator.resources import NAMESPACES, PRIORITY_CLASSES, SERVICES, JSON, Registry, Storage
+from extender.emulator.resources import JSON, NAMESPACES, PRIORITY_CLASSES, SERVICES, Registry, Storage
 from extender.emulator.store import Store
 from extender.emulator.writes import WriteOptions, Writer
 

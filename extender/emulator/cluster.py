@@ -43,6 +43,7 @@ class EmbeddedCluster:
 
     kubeconfig: Path
     client: KubeClient
+    server: ApiServer
     kubelets: FakeKubelets
     controllers: WorkloadControllers
     scheduler: MiniScheduler | None = None
@@ -110,10 +111,10 @@ class EmbeddedCluster:
     async def _start(self) -> None:
         directory = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="runai-cluster-"))
         self.kubeconfig = Path(directory) / "kubeconfig"
-        server = ApiServer()
-        self._stack.push_async_callback(server.stop)
-        await server.start(port=self._port)
-        server.write_kubeconfig(self.kubeconfig)
+        self.server = ApiServer()
+        self._stack.push_async_callback(self.server.stop)
+        await self.server.start(port=self._port)
+        self.server.write_kubeconfig(self.kubeconfig)
         self.client = await self._stack.enter_async_context(await KubeClient.connect(str(self.kubeconfig)))
         await wait_until_ready(self.client, timeout_s=_READY_TIMEOUT_S)
         await self.apply(obj for obj in manifests.render() if obj["kind"] in _INSTALLED_KINDS)

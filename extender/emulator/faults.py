@@ -1,8 +1,8 @@
 """Misbehaviour on demand: what a test scripts, happens, in the order it was scripted, and nothing else.
 
-    faults.fail_bindings(2, code=500)          # the next two bindings are refused before anything is stored
-    faults.drop_bindings(1)                    # stored, but the client never hears of it
-    faults.cut_watches()                       # every watch stream ends now
+faults.fail_bindings(2, code=500)          # the next two bindings are refused before anything is stored
+faults.drop_bindings(1)                    # stored, but the client never hears of it
+faults.cut_watches()                       # every watch stream ends now
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from extender.emulator import status
 from extender.emulator.resources import JSON
 from extender.emulator.status import StatusError
-
 
 _REASONS = {
     409: "Conflict",

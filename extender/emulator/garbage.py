@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
+from extender.emulator.deletes import FOREGROUND, ORPHAN, DeleteOptions, Deleter
 from extender.emulator.resources import JSON, NAMESPACES, Registry, Storage
 from extender.emulator.store import DELETED, Event, Record, Store
-from extender.emulator.writes import FOREGROUND, ORPHAN, DeleteOptions, Writer
 
 # Objects handled before other tasks get a turn.
 _BATCH = 100
@@ -27,10 +27,10 @@ class _Key(NamedTuple):
 class GarbageCollector:
     """Deletes dependents and namespace contents; `run` is its loop, owned by the caller."""
 
-    def __init__(self, store: Store, registry: Registry, writer: Writer) -> None:
+    def __init__(self, store: Store, registry: Registry, deleter: Deleter) -> None:
         self._store = store
         self._registry = registry
-        self._writer = writer
+        self._deleter = deleter
         self._live: dict[str, _Key] = {}
         # uid of an owner → its dependents; uid of an object → uids of its owners
         self._dependents: dict[str, dict[_Key, None]] = {}
@@ -107,7 +107,7 @@ class GarbageCollector:
         elif ORPHAN in finalizers:
             for dependent in self._dependents_of(record):
                 self._release(dependent, record.uid)
-            self._writer.set_finalizers(record, [f for f in finalizers if f != ORPHAN])
+            self._deleter.set_finalizers(record, [f for f in finalizers if f != ORPHAN])
         elif FOREGROUND in finalizers:
             self._delete_in_foreground(record, finalizers)
         elif record.storage == NAMESPACES:
@@ -122,7 +122,7 @@ class GarbageCollector:
         owners: list[JSON] = record.obj["metadata"].get("ownerReferences") or []
         absent = [owner for owner in owners if self._is_absent(owner)]
         if owners and len(absent) == len(owners):
-            self._writer.remove(record, DeleteOptions(propagation="Background"))
+            self._deleter.remove(record, DeleteOptions(propagation="Background"))
         else:
             for owner in absent:
                 current = self._store.get(record.storage, record.namespace, record.name)
@@ -145,20 +145,20 @@ class GarbageCollector:
     def _delete_in_foreground(self, record: Record, finalizers: list[str]) -> None:
         for dependent in self._dependents_of(record):
             if "deletionTimestamp" not in dependent.obj["metadata"]:
-                self._writer.remove(dependent, DeleteOptions(propagation="Foreground"))
+                self._deleter.remove(dependent, DeleteOptions(propagation="Foreground"))
         # Only dependents that say so hold their owner back.
         if not any(_blocks(dependent, record.uid) for dependent in self._dependents_of(record)):
-            self._writer.set_finalizers(record, [f for f in finalizers if f != FOREGROUND])
+            self._deleter.set_finalizers(record, [f for f in finalizers if f != FOREGROUND])
 
     def _empty_namespace(self, namespace: Record) -> None:
         left = False
         for storage in self._store.storages():
             for record in self._store.records(storage, namespace.name):
                 if "deletionTimestamp" not in record.obj["metadata"]:
-                    self._writer.remove(record, DeleteOptions(propagation="Background"))
+                    self._deleter.remove(record, DeleteOptions(propagation="Background"))
                 left = left or self._store.get(storage, record.namespace, record.name) is not None
         if not left:
-            self._writer.finalize_namespace(namespace)
+            self._deleter.finalize_namespace(namespace)
 
 
 def _blocks(dependent: Record, owner_uid: str) -> bool:

@@ -37,7 +37,7 @@ class Kind:
     """The steps of one kind; every step works on an object that it may change and that has no apiVersion and kind.
 
     default:         fill in what the client left out; runs again after webhooks, so it must be idempotent.
-    admit:           built-in admission on create; raises pods.AdmissionRefused.
+    admit:           built-in admission on create; raises pods.AdmissionError.
     prepare:         set what the server owns on create (status, generated selectors).
     validate:        the broken rules of the object alone.
     validate_update: the broken rules of a change (new, old); the desired state only.
@@ -97,9 +97,7 @@ def _service_address(uid: str) -> str:
 def _validate_service(service: JSON) -> Iterator[Cause]:
     spec = service["spec"]
     if spec["type"] not in ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName"):
-        yield not_supported(
-            "spec.type", spec["type"], ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
-        )
+        yield not_supported("spec.type", spec["type"], ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort"))
     if not spec.get("ports") and spec["type"] != "ExternalName" and spec.get("clusterIP") != "None":
         yield required("spec.ports")
     for position, port in enumerate(spec.get("ports") or ()):
@@ -232,9 +230,7 @@ _KINDS: dict[Storage, Kind] = {
         validate=workloads.validate_job,
         validate_update=workloads.validate_job_update,
     ),
-    resources.CRON_JOBS: Kind(
-        workloads.default_cron_job, prepare=_empty_status, validate=workloads.validate_cron_job
-    ),
+    resources.CRON_JOBS: Kind(workloads.default_cron_job, prepare=_empty_status, validate=workloads.validate_cron_job),
     resources.DEPLOYMENTS: Kind(
         workloads.default_deployment,
         prepare=_empty_status,
@@ -263,9 +259,7 @@ _KINDS: dict[Storage, Kind] = {
     resources.SERVICES: Kind(_default_service, prepare=_prepare_service, validate=_validate_service),
     resources.SECRETS: Kind(_default_secret, validate_update=_validate_data_update),
     Storage("", "configmaps"): Kind(validate_update=_validate_data_update),
-    resources.PERSISTENT_VOLUME_CLAIMS: Kind(
-        _default_claim, prepare=_prepare_claim, validate=_validate_claim
-    ),
+    resources.PERSISTENT_VOLUME_CLAIMS: Kind(_default_claim, prepare=_prepare_claim, validate=_validate_claim),
     resources.PERSISTENT_VOLUMES: Kind(_default_volume, prepare=_prepare_volume),
     Storage("storage.k8s.io", "storageclasses"): Kind(_default_storage_class),
     resources.PRIORITY_CLASSES: Kind(

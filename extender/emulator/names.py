@@ -42,9 +42,7 @@ _ANNOTATIONS_BYTES = 256 * 1024
 def name_problem(resource: Resource, name: str) -> str | None:
     """What is wrong with an object's name, or None."""
     if resource.group == "rbac.authorization.k8s.io":
-        return (
-            None if name not in (".", "..") and not re.search(r"[/%]", name) else "may not contain '/' or '%'"
-        )
+        return None if name not in (".", "..") and not re.search(r"[/%]", name) else "may not contain '/' or '%'"
     if not resource.custom and resource.plural in _LABEL_NAMED:
         return label_name_problem(name)
     if len(name) > 253:
@@ -101,9 +99,7 @@ def validate_metadata(resource: Resource, metadata: JSON) -> Iterator[Cause]:
     for position, owner in enumerate(metadata.get("ownerReferences") or ()):
         for field in ("apiVersion", "kind", "name", "uid"):
             if not owner.get(field):
-                yield invalid_value(
-                    f"metadata.ownerReferences[{position}].{field}", "", f"{field} must not be empty"
-                )
+                yield invalid_value(f"metadata.ownerReferences[{position}].{field}", "", f"{field} must not be empty")
 
 
 def validate_labels(labels: JSON, path: str) -> Iterator[Cause]:

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import orjson
 
-from extender.emulator import patching, status, typetree
+from extender.emulator import merging, patching, status, typetree
 from extender.emulator.resources import JSON, Registry, Resource
 
 _METADATA = "V1ObjectMeta"
@@ -123,7 +123,7 @@ def _add_model(schemas: JSON, model: str) -> str:
     name = _schema_name(model)
     if name in schemas:
         return name
-    schema: JSON = {"type": "object", "description": typetree.describe_model(model)}
+    schema: JSON = {"type": "object"}
     # Entered before its fields: some types contain themselves.
     schemas[name] = schema
     properties: JSON = {}
@@ -131,7 +131,7 @@ def _add_model(schemas: JSON, model: str) -> str:
     for field in typetree.fields_of(model).values():
         described: JSON = {"description": typetree.describe(model, field.attribute)}
         described |= _shape_schema(schemas, field.shape)
-        key = patching.merge_key(model, field.name) if field.shape.form == "list" else None
+        key = merging.merge_key(model, field.name) if field.shape.form == "list" else None
         if key is not None:
             described["x-kubernetes-patch-strategy"] = "merge"
             if key:
@@ -161,9 +161,9 @@ def _shape_schema(schemas: JSON, shape: typetree.Shape) -> JSON:
             return {"type": "object"}
         return {"allOf": [{"$ref": f"#/components/schemas/{_add_model(schemas, shape.model)}"}]}
     if shape.form == "list":
-        return {"type": "array", "items": _shape_schema(schemas, cast(typetree.Shape, shape.item))}
+        return {"type": "array", "items": _shape_schema(schemas, cast("typetree.Shape", shape.item))}
     if shape.form == "map":
-        return {"type": "object", "additionalProperties": _shape_schema(schemas, cast(typetree.Shape, shape.item))}
+        return {"type": "object", "additionalProperties": _shape_schema(schemas, cast("typetree.Shape", shape.item))}
     return _SCALARS.get(shape.form, {"x-kubernetes-int-or-string": True})
 
 

@@ -20,7 +20,7 @@ _MUTABLE = (
 )
 
 
-class AdmissionRefused(Exception):
+class AdmissionError(Exception):
     """A built-in admission step says no; the text is what follows "is forbidden: "."""
 
 
@@ -39,7 +39,7 @@ def set_defaults(pod: JSON) -> None:
 def admit(pod: JSON, store: Store) -> None:
     """The built-in admission steps on create: priority, service account, tolerations of outages.
 
-    Raises AdmissionRefused for an unknown priority class or a priority that contradicts its class.
+    Raises AdmissionError for an unknown priority class or a priority that contradicts its class.
     """
     spec = pod["spec"]
     _resolve_priority(spec, store)
@@ -66,7 +66,7 @@ def _resolve_priority(spec: JSON, store: Store) -> None:
     if name:
         record = store.get(PRIORITY_CLASSES, "", name)
         if record is None:
-            raise AdmissionRefused(f"no PriorityClass with name {name} was found")
+            raise AdmissionError(f"no PriorityClass with name {name} was found")
         class_ = record.obj
     else:
         candidates = [r.obj for r in store.records(PRIORITY_CLASSES) if r.obj.get("globalDefault")]
@@ -75,14 +75,14 @@ def _resolve_priority(spec: JSON, store: Store) -> None:
             spec["priorityClassName"] = class_["metadata"]["name"]
     priority = class_.get("value", 0)
     if spec.get("priority", priority) != priority:
-        raise AdmissionRefused(
+        raise AdmissionError(
             f"the integer value of priority ({spec['priority']}) must not be provided in pod spec; "
             f"priority admission controller computed {priority} from the given PriorityClass name"
         )
     spec["priority"] = priority
     policy = class_.get("preemptionPolicy", "PreemptLowerPriority")
     if spec.get("preemptionPolicy", policy) != policy:
-        raise AdmissionRefused(
+        raise AdmissionError(
             f"the string value of PreemptionPolicy ({spec['preemptionPolicy']}) must not be provided in pod spec; "
             f"priority admission controller computed {policy} from the given PriorityClass name"
         )
@@ -195,9 +195,7 @@ def _validate_gated_changes(after: JSON, before: JSON) -> Iterator[Cause]:
     terms, old_terms = _required_terms(after), _required_terms(before)
     path = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms"
     if old_terms and len(terms) != len(old_terms):
-        yield invalid_value(
-            path, terms, "no additions/deletions to non-empty NodeSelectorTerms list are allowed"
-        )
+        yield invalid_value(path, terms, "no additions/deletions to non-empty NodeSelectorTerms list are allowed")
         return
     for position, (term, old_term) in enumerate(zip(terms, old_terms, strict=False)):
         for part in ("matchExpressions", "matchFields"):

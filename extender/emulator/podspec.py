@@ -94,9 +94,7 @@ def validate(spec: JSON, path: str) -> Iterator[Cause]:
     for below, container in containers(spec):
         yield from _validate_container(container, f"{path}.{below}", volumes, seen)
     if spec.get("restartPolicy") not in ("Always", "OnFailure", "Never"):
-        yield not_supported(
-            f"{path}.restartPolicy", spec.get("restartPolicy"), ("Always", "OnFailure", "Never")
-        )
+        yield not_supported(f"{path}.restartPolicy", spec.get("restartPolicy"), ("Always", "OnFailure", "Never"))
     yield from _validate_volumes(spec, path)
     yield from _validate_gates(spec, path)
     yield from names.validate_labels(spec.get("nodeSelector") or {}, f"{path}.nodeSelector")
@@ -104,9 +102,7 @@ def validate(spec: JSON, path: str) -> Iterator[Cause]:
         yield from _validate_toleration(toleration, f"{path}.tolerations[{position}]")
     deadline = spec.get("activeDeadlineSeconds")
     if deadline is not None and deadline < 1:
-        yield invalid_value(
-            f"{path}.activeDeadlineSeconds", deadline, "must be between 1 and 2147483647, inclusive"
-        )
+        yield invalid_value(f"{path}.activeDeadlineSeconds", deadline, "must be between 1 and 2147483647, inclusive")
 
 
 def _validate_container(container: JSON, path: str, volumes: set[Any], seen: set[str]) -> Iterator[Cause]:

@@ -86,7 +86,13 @@ def list_query(resource: Resource, namespace: str | None, query: Mapping[str, st
         cause = status.invalid_value("resourceVersion", version, "strconv.ParseUint: invalid syntax")
         raise status.invalid("ListOptions", "meta.k8s.io", "", [cause])
     return ListQuery(
-        resource, namespace, selection, int(limit), query.get("continue", ""), version, query.get("resourceVersionMatch", "")
+        resource,
+        namespace,
+        selection,
+        int(limit),
+        query.get("continue", ""),
+        version,
+        query.get("resourceVersionMatch", ""),
     )
 
 

@@ -11,7 +11,7 @@ from extender.emulator.resources import Registry, Resource
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A collection, an object, or a subresource. namespace: None where the path names none; name: "" for collections."""
+    """A collection (name ""), an object, or a subresource; `namespace` is None where the path names none."""
 
     resource: Resource
     namespace: str | None

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
+from extender.emulator import expressions
 from extender.emulator.resources import JSON
 from extender.emulator.status import Cause, duplicate, invalid_value, not_supported, required
 
@@ -114,19 +115,21 @@ def _validate(schema: JSON, value: Any, path: str) -> Iterator[Cause]:
     elif isinstance(value, dict):
         yield from _validate_object(schema, value, path)
     yield from _validate_logic(schema, value, path)
+    yield from _validate_rules(schema, value, path)
 
 
 def _has_type(schema: JSON, value: Any) -> bool:
     if schema.get("x-kubernetes-int-or-string"):
         return isinstance(value, (int, str)) and not isinstance(value, bool)
-    wanted = schema.get("type")
+    wanted: str | None = schema.get("type")
     if not wanted:
         return True
     if isinstance(value, bool):
         return wanted == "boolean"
     if wanted == "integer" and isinstance(value, float):
         return value.is_integer()
-    return isinstance(value, _TYPES.get(wanted, (object,)))
+    types: tuple[type, ...] = _TYPES.get(wanted, (object,))
+    return isinstance(value, types)
 
 
 def _type_name(value: Any) -> str:
@@ -145,9 +148,7 @@ def _pattern(text: str) -> re.Pattern[str] | None:
 
 def _validate_string(schema: JSON, value: str, path: str) -> Iterator[Cause]:
     if "minLength" in schema and len(value) < schema["minLength"]:
-        yield invalid_value(
-            path, value, f"{path} in body should be at least {schema['minLength']} chars long"
-        )
+        yield invalid_value(path, value, f"{path} in body should be at least {schema['minLength']} chars long")
     if "maxLength" in schema and len(value) > schema["maxLength"]:
         yield Cause(path, "FieldValueTooLong", f"Too long: may not be more than {schema['maxLength']} bytes")
     if "pattern" in schema:
@@ -155,9 +156,7 @@ def _validate_string(schema: JSON, value: str, path: str) -> Iterator[Cause]:
         if pattern is not None and not pattern.search(value):
             yield invalid_value(path, value, f"{path} in body should match '{schema['pattern']}'")
     if schema.get("format") == "date-time" and not _DATE_TIME.fullmatch(value):
-        yield invalid_value(
-            path, value, f"{path} in body must be of type date-time: {value!r}".replace("'", '"')
-        )
+        yield invalid_value(path, value, f"{path} in body must be of type date-time: {value!r}".replace("'", '"'))
 
 
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
@@ -182,13 +181,9 @@ def _number(value: float) -> str:
 
 def _validate_list(schema: JSON, value: list[Any], path: str) -> Iterator[Cause]:
     if "minItems" in schema and len(value) < schema["minItems"]:
-        yield invalid_value(
-            path, len(value), f"{path} in body should have at least {schema['minItems']} items"
-        )
+        yield invalid_value(path, len(value), f"{path} in body should have at least {schema['minItems']} items")
     if "maxItems" in schema and len(value) > schema["maxItems"]:
-        yield Cause(
-            path, "FieldValueTooMany", f"Too many: {len(value)}: must have at most {schema['maxItems']} items"
-        )
+        yield Cause(path, "FieldValueTooMany", f"Too many: {len(value)}: must have at most {schema['maxItems']} items")
     items = schema.get("items")
     if isinstance(items, dict):
         for position, item in enumerate(value):
@@ -232,6 +227,20 @@ def _validate_logic(schema: JSON, value: Any, path: str) -> Iterator[Cause]:
         yield invalid_value(path, value, f"{path} in body must validate one and only one schema (oneOf)")
     if isinstance(schema.get("not"), dict) and _holds(schema["not"], value, path):
         yield invalid_value(path, value, f"{path} in body must not validate the schema (not)")
+
+
+def _validate_rules(schema: JSON, value: Any, path: str) -> Iterator[Cause]:
+    """The CEL rules of a schema; those that compare with the old object (`oldSelf`) are not evaluated."""
+    for rule in schema.get("x-kubernetes-validations") or ():
+        if "oldSelf" in rule["rule"]:
+            continue
+        shown = f'Invalid value: "{_type_name(value)}"'
+        try:
+            if expressions.holds(rule["rule"], {"self": value}) is False:
+                message = rule.get("message") or f"failed rule: {rule['rule']}"
+                yield Cause(path or "<nil>", rule.get("reason") or "FieldValueInvalid", f"{shown}: {message}")
+        except expressions.ExpressionError as error:
+            yield Cause(path or "<nil>", "FieldValueInvalid", f"{shown}: rule evaluation error: {error}")
 
 
 def _holds(schema: JSON, value: Any, path: str) -> bool:

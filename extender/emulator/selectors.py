@@ -109,12 +109,19 @@ def selects(requirements: list[Requirement] | None, labels: Labels) -> bool:
 _INVOLVED = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
 _FIELDS: dict[Storage, frozenset[str]] = {
     PODS: frozenset(
-        "spec.nodeName spec.restartPolicy spec.schedulerName spec.serviceAccountName spec.hostNetwork "
-        "status.phase status.podIP status.nominatedNodeName".split()
+        [
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "status.phase",
+            "status.podIP",
+            "status.nominatedNodeName",
+        ]
     ),
     EVENTS: frozenset(
-        [f"involvedObject.{field}" for field in _INVOLVED]
-        + ["reason", "reportingComponent", "source", "type"]
+        [f"involvedObject.{field}" for field in _INVOLVED] + ["reason", "reportingComponent", "source", "type"]
     ),
     NAMESPACES: frozenset({"status.phase"}),
     NODES: frozenset({"spec.unschedulable"}),

@@ -50,8 +50,9 @@ class StatusError(Exception):
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
         }
+        if self.reason:
+            status["reason"] = self.reason
         if self.details is not None:
             status["details"] = self.details
         status["code"] = self.code
@@ -120,9 +121,7 @@ def method_not_allowed() -> StatusError:
 
 
 def unsupported_media_type(accepted: Iterable[str]) -> StatusError:
-    message = "the body of the request was in an unknown format - accepted media types include: " + ", ".join(
-        accepted
-    )
+    message = "the body of the request was in an unknown format - accepted media types include: " + ", ".join(accepted)
     return StatusError(415, "UnsupportedMediaType", message)
 
 
@@ -183,7 +182,6 @@ def duplicate(path: str, value: object) -> Cause:
 
 def _show(value: object) -> str:
     """A value as the real server prints it: strings quoted, the rest as JSON."""
-
     if value is None:
         return "null"
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

@@ -39,7 +39,7 @@ class Record:
 
     @property
     def uid(self) -> str:
-        return cast(str, self.obj["metadata"]["uid"])
+        return cast("str", self.obj["metadata"]["uid"])
 
     @property
     def key(self) -> tuple[str, str]:
@@ -59,7 +59,7 @@ class Record:
 
     def copy(self) -> JSON:
         """A deep copy that the caller may change."""
-        return cast(JSON, orjson.loads(orjson.dumps(self.obj)))
+        return cast("JSON", orjson.loads(orjson.dumps(self.obj)))
 
 
 class Event:
@@ -152,7 +152,7 @@ class Store:
     def records(
         self, storage: Storage, namespace: str | None = None, after: tuple[str, str] | None = None
     ) -> list[Record]:
-        """Objects in (namespace, name) order, optionally of one namespace and behind a key. The list is the caller's."""
+        """Objects in (namespace, name) order, optionally of one namespace and behind a key; the caller's list."""
         table = self._tables.get(storage)
         if table is None:
             return []
@@ -194,7 +194,7 @@ class Store:
         return record
 
     def remove(self, before: Record, obj: JSON | None = None) -> Record:
-        """Take an object out; `obj` is its last state when that differs from `before`. Raises KeyError if not current."""
+        """Take an object out; `obj` is its last state where that differs from `before`, the current one (KeyError)."""
         record = self._stamp(before.storage, {**(obj or before.obj)})
         table = self._table(before.storage)
         if table.records.get(before.key) is not before:

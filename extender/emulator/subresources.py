@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from extender.emulator import disruption, status, writes
+from extender.emulator.deletes import DeleteOptions, Deleter
 from extender.emulator.resources import (
     DISRUPTION_BUDGETS,
     JSON,
@@ -14,7 +15,7 @@ from extender.emulator.resources import (
 )
 from extender.emulator.store import Record, Store
 from extender.emulator.times import now_text
-from extender.emulator.writes import DeleteOptions, Writer
+from extender.emulator.writes import Writer
 
 _PDB_BUSY = "Cannot evict pod as it would violate the pod's disruption budget."
 _PDB_MANY = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
@@ -95,7 +96,7 @@ def _bound(pod: JSON, binding: JSON, node: str) -> JSON:
 
 
 async def evict(
-    store: Store, registry: Registry, writer: Writer, resource: Resource, namespace: str, name: str, eviction: JSON
+    store: Store, registry: Registry, deleter: Deleter, resource: Resource, namespace: str, name: str, eviction: JSON
 ) -> None:
     """Delete a pod if its disruption budget allows it now.
 
@@ -112,7 +113,7 @@ async def evict(
     exempt = phase in ("Succeeded", "Failed", "Pending") or "deletionTimestamp" in record.obj["metadata"]
     if not exempt:
         _spend_budget(store, registry, record, options.dry_run)
-    await writer.delete(resource, namespace, name, options)
+    await deleter.delete(resource, namespace, name, options)
 
 
 def _spend_budget(store: Store, registry: Registry, pod: Record, dry_run: bool) -> None:

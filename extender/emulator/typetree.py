@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, cast
+from functools import cache
+from typing import Any
 
 from kubernetes_asyncio.client import models
 from kubernetes_asyncio.client.configuration import Configuration
@@ -20,8 +20,22 @@ from extender.emulator.resources import JSON
 
 # Field names that hold quantities: the models call them plain strings.
 _QUANTITY_MAPS = frozenset(
-    "limits requests capacity allocatable overhead hard used allocatedResources default defaultRequest max min "
-    "maxLimitRequestRatio podFixed".split()
+    [
+        "limits",
+        "requests",
+        "capacity",
+        "allocatable",
+        "overhead",
+        "hard",
+        "used",
+        "allocatedResources",
+        "default",
+        "defaultRequest",
+        "max",
+        "min",
+        "maxLimitRequestRatio",
+        "podFixed",
+    ]
 )
 _QUANTITIES = frozenset({"sizeLimit", "divisor"})
 
@@ -60,7 +74,7 @@ _SCALARS = {
 _QUANTITY = Shape("quantity")
 
 
-@lru_cache(maxsize=None)
+@cache
 def fields_of(model: str) -> dict[str, Field]:
     """JSON name → field of a model class, e.g. `V1PodSpec`. KeyError when there is no such class."""
     class_ = getattr(models, model, None)
@@ -88,7 +102,7 @@ def _shape(text: str) -> Shape:
     return Shape("model", model=text)
 
 
-@lru_cache(maxsize=None)
+@cache
 def is_required(model: str, attribute: str) -> bool:
     """Whether the published schema requires the field."""
     probe = _probe(model)
@@ -104,11 +118,6 @@ def describe(model: str, attribute: str) -> str:
     text = getattr(getattr(models, model), attribute).__doc__ or ""
     body = text.partition("\n")[2].partition(":return:")[0]
     return " ".join(body.replace("# noqa: E501", "").split())
-
-
-def describe_model(model: str) -> str:
-    """One sentence about a model class; the classes carry no text of their own about themselves."""
-    return f"{go_name(model)} of the Kubernetes API."
 
 
 def prune(model: str, value: JSON, unknown: list[str], path: str = "") -> JSON:
@@ -130,39 +139,42 @@ def prune(model: str, value: JSON, unknown: list[str], path: str = "") -> JSON:
     return pruned
 
 
+# form → the Python types of its values and the Go type that an error names
+_EXPECTED: dict[str, tuple[tuple[type, ...], str]] = {
+    "string": ((str,), "string"),
+    "integer": ((int,), "int32"),
+    "number": ((int, float), "float64"),
+    "boolean": ((bool,), "bool"),
+}
+
+
 def _prune(shape: Shape, value: Any, unknown: list[str], path: str, model: str) -> Any:
     form = shape.form
-    if form == "string":
-        if not isinstance(value, str):
-            raise _mismatch(value, path, model, "string")
-        return value
     if form == "model":
         if not isinstance(value, dict):
             raise _mismatch(value, path, model, go_name(shape.model))
         return prune(shape.model, value, unknown, f"{path}.")
-    if form == "list":
-        if not isinstance(value, list):
-            raise _mismatch(value, path, model, "[]" + _go_type(cast(Shape, shape.item)))
-        item = cast(Shape, shape.item)
-        return [_prune(item, v, unknown, f"{path}[{i}]", model) for i, v in enumerate(value) if v is not None]
-    if form == "map":
-        if not isinstance(value, dict):
-            raise _mismatch(value, path, model, "map[string]" + _go_type(cast(Shape, shape.item)))
-        item = cast(Shape, shape.item)
-        return {k: _prune(item, v, unknown, f"{path}.{k}", model) for k, v in value.items() if v is not None}
-    if form == "integer":
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise _mismatch(value, path, model, "int32")
-        return value
-    if form == "boolean":
-        if not isinstance(value, bool):
-            raise _mismatch(value, path, model, "bool")
-        return value
+    if shape.item is not None:
+        return _prune_items(shape, shape.item, value, unknown, path, model)
     if form == "quantity":
         return _canonical(value)
-    if form == "number" and (isinstance(value, bool) or not isinstance(value, (int, float))):
-        raise _mismatch(value, path, model, "float64")
+    expected = _EXPECTED.get(form)
+    if expected is not None:
+        types, go_type = expected
+        # A bool is an int to Python and not to Go.
+        if not isinstance(value, types) or (isinstance(value, bool) and form != "boolean"):
+            raise _mismatch(value, path, model, go_type)
     return value
+
+
+def _prune_items(shape: Shape, item: Shape, value: Any, unknown: list[str], path: str, model: str) -> Any:
+    if shape.form == "list":
+        if not isinstance(value, list):
+            raise _mismatch(value, path, model, f"[]{_go_type(item)}")
+        return [_prune(item, v, unknown, f"{path}[{i}]", model) for i, v in enumerate(value) if v is not None]
+    if not isinstance(value, dict):
+        raise _mismatch(value, path, model, f"map[string]{_go_type(item)}")
+    return {k: _prune(item, v, unknown, f"{path}.{k}", model) for k, v in value.items() if v is not None}
 
 
 def _canonical(value: Any) -> str:
@@ -185,9 +197,7 @@ def _mismatch(value: Any, path: str, model: str, go_type: str) -> DecodeError:
 
 def go_name(model: str) -> str:
     """`V1PodSpec` → `PodSpec`, `CoreV1Event` → `Event`: the kind's name without its version."""
-    return re.sub(
-        r"^(?:Core|Events|Admissionregistration|Apiextensions)?V\d+(?:alpha\d+|beta\d+)?(?=[A-Z])", "", model
-    )
+    return re.sub(r"^(?:Core|Events|Admissionregistration|Apiextensions)?V\d+(?:alpha\d+|beta\d+)?(?=[A-Z])", "", model)
 
 
 def _go_type(shape: Shape) -> str:
@@ -195,7 +205,7 @@ def _go_type(shape: Shape) -> str:
     return go_name(shape.model) if shape.form == "model" else forms.get(shape.form, "interface {}")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _probe(model: str) -> Any:
     """An instance that skips its constructor (which insists on required fields) but validates what is set."""
     class_ = getattr(models, model)

@@ -8,7 +8,7 @@ as with the real watch cache; memory stays bounded however slow it is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import orjson
@@ -44,7 +44,9 @@ def watch_options(query: Mapping[str, str], list_: ListQuery, store: Store) -> W
     if streaming is not None:
         _check_streaming(query)
     elif list_.match:
-        raise _invalid_option("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
+        raise _invalid_option(
+            "resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+        )
     start = int(list_.version or 0)
     initial = streaming == "true" or (streaming is None and start == 0)
     if not initial and start < store.floor(list_.resource.storage):
@@ -84,7 +86,9 @@ class Watches:
         self, request: web.BaseRequest, list_: ListQuery, options: WatchOptions, form: Form
     ) -> web.StreamResponse:
         """Stream until the client leaves, the time is over, or `cut` is called."""
-        response = web.StreamResponse(headers={"Content-Type": "application/json", "Cache-Control": "no-cache, private"})
+        response = web.StreamResponse(
+            headers={"Content-Type": "application/json", "Cache-Control": "no-cache, private"}
+        )
         response.enable_chunked_encoding()
         stream = _Stream(self._store, list_, options, form, self.bookmark_interval_s)
         stream.cut = self._closed
@@ -126,6 +130,10 @@ class Watches:
         return len(self._open)
 
 
+def _nothing() -> None:
+    return None
+
+
 class _Stream:
     def __init__(
         self, store: Store, list_: ListQuery, options: WatchOptions, form: Form, bookmark_interval_s: float
@@ -139,7 +147,7 @@ class _Stream:
         self._version = options.start
         self._first: list[Record] = []
         self._headers_sent = False
-        self._unsubscribe = lambda: None
+        self._unsubscribe: Callable[[], None] = _nothing
         self.resource = list_.resource
         self.cut = False
         self.abort = False
@@ -149,7 +157,8 @@ class _Stream:
         if self._options.initial:
             self._version = self._store.version
             self._first = [
-                r for r in self._store.records(self.resource.storage, self._list.namespace)
+                r
+                for r in self._store.records(self.resource.storage, self._list.namespace)
                 if self._list.selection.matches(r.obj)
             ]
         self._unsubscribe = self._store.subscribe(self.resource.storage, self._wake.set)

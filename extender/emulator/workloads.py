@@ -37,9 +37,7 @@ def default_job_spec(spec: JSON) -> None:
     spec.setdefault("backoffLimit", 6)
     spec.setdefault("completionMode", "NonIndexed")
     spec.setdefault("suspend", False)
-    spec.setdefault(
-        "podReplacementPolicy", "Failed" if spec.get("podFailurePolicy") else "TerminatingOrFailed"
-    )
+    spec.setdefault("podReplacementPolicy", "Failed" if spec.get("podFailurePolicy") else "TerminatingOrFailed")
     _template(spec)
 
 
@@ -53,6 +51,9 @@ def prepare_job(job: JSON) -> None:
     uid, name = metadata["uid"], metadata["name"]
     for key, value in (("controller-uid", uid), ("job-name", name), (CONTROLLER_UID, uid), (JOB_NAME, name)):
         labels.setdefault(key, value)
+    # The real server repeats its defaulting when it reads the stored object, which is when the labels arrive here.
+    if not metadata.get("labels"):
+        metadata["labels"] = dict(labels)
     selector = spec.setdefault("selector", {})
     selector.setdefault("matchLabels", {}).setdefault(CONTROLLER_UID, uid)
 
@@ -215,8 +216,15 @@ def validate_selector_update(new: JSON, old: JSON) -> Iterator[Cause]:
 
 
 _STATEFUL_SET_MUTABLE = frozenset(
-    "replicas ordinals template updateStrategy revisionHistoryLimit persistentVolumeClaimRetentionPolicy "
-    "minReadySeconds".split()
+    [
+        "replicas",
+        "ordinals",
+        "template",
+        "updateStrategy",
+        "revisionHistoryLimit",
+        "persistentVolumeClaimRetentionPolicy",
+        "minReadySeconds",
+    ]
 )
 
 

@@ -1,4 +1,4 @@
-"""Create, update, patch and delete: the write path that all kinds share.
+"""Create, update and patch: the write path that all kinds share.
 
 Order of the steps, as in the API server: decode → defaults → built-in admission → mutating webhooks → server-owned
 fields → validation → validating webhooks → store. Everything between reading the current object and storing the next
@@ -15,14 +15,12 @@ from typing import Any
 
 import orjson
 
-from extender.emulator import convert, decoding, kinds, names, patching, pods, schema, status
+from extender.emulator import convert, decoding, kinds, merging, names, patching, pods, schema, status, transitions
 from extender.emulator.admission import Admission, Operation
+from extender.emulator.deletes import may_vanish
 from extender.emulator.resources import (
-    CRDS,
-    JOBS,
     JSON,
     NAMESPACES,
-    PODS,
     SERVICE_ACCOUNTS,
     Registry,
     Resource,
@@ -37,14 +35,6 @@ _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 _SUFFIX_LENGTH = 5
 
 _PATCH_ATTEMPTS = 5
-_PROTECTED_NAMESPACES = frozenset({"default", "kube-system", "kube-public"})
-
-# Kinds whose delete answers with the object even when it is gone at once.
-_RETURNS_DELETED = frozenset(
-    {"pods", "services", "persistentvolumeclaims", "persistentvolumes", "serviceaccounts"}
-)
-
-ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 
 Change = Callable[[JSON, list[str]], JSON]
 
@@ -59,18 +49,6 @@ class WriteOptions:
     dry_run: bool = False
     validation: str = "Warn"
     manager: str = "unknown"
-    warnings: list[str] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class DeleteOptions:
-    """The body or query parameters of a delete; None is "not said"."""
-
-    grace_s: int | None = None
-    propagation: str | None = None
-    uid: str | None = None
-    version: str | None = None
-    dry_run: bool = False
     warnings: list[str] = field(default_factory=list)
 
 
@@ -159,9 +137,7 @@ class Writer:
         decoding.check_type(resource, body)
         given = (body.get("metadata") or {}).get("name")
         if given != name:
-            raise status.bad_request(
-                f"the name of the object ({given}) does not match the name on the URL ({name})"
-            )
+            raise status.bad_request(f"the name of the object ({given}) does not match the name on the URL ({name})")
         obj = self._decode(resource, body, options)
         self._set_namespace(resource, namespace, obj["metadata"])
         if resource.custom and not obj["metadata"].get("resourceVersion"):
@@ -199,9 +175,7 @@ class Writer:
 
         def refuse(unknown: list[str]) -> status.StatusError:
             text = body.decode(errors="replace")
-            return status.invalid(
-                "", "", "", [status.invalid_value("patch", text, decoding.strict_text(unknown))]
-            )
+            return status.invalid("", "", "", [status.invalid_value("patch", text, decoding.strict_text(unknown))])
 
         return await self._change(resource, namespace, name, change, options, subresource, refuse), False
 
@@ -226,8 +200,8 @@ class Writer:
         wanted = self._decode(resource, applied, options)
         wanted["metadata"].pop("managedFields", None)
         structure = _structure(resource)
-        owned = patching.field_set({k: v for k, v in wanted.items() if k != "metadata"}, structure)
-        owned["f:metadata"] = patching.field_set(
+        owned = merging.field_set({k: v for k, v in wanted.items() if k != "metadata"}, structure)
+        owned["f:metadata"] = merging.field_set(
             {k: v for k, v in wanted["metadata"].items() if k in ("labels", "annotations", "finalizers")},
             structure.child("metadata"),
         )
@@ -254,13 +228,11 @@ class Writer:
             previous = mine[0].get("fieldsV1") or {} if mine else {}
             # Applying the same again must change nothing, the time of the entry included.
             kept = mine[0] if mine and previous == owned else entry
-            new = patching.apply_patch(old, orjson.loads(orjson.dumps(wanted)), previous, structure)
+            new = merging.apply_patch(old, orjson.loads(orjson.dumps(wanted)), previous, structure)
             new["metadata"]["managedFields"] = [e for e in entries if not _same_manager(e, entry)] + [kept]
             return new
 
-        return await self._change(
-            resource, namespace, name, change, options, subresource, keep_managed=True
-        ), False
+        return await self._change(resource, namespace, name, change, options, subresource, keep_managed=True), False
 
     async def set_replicas(
         self, resource: Resource, namespace: str, name: str, replicas: int, version: str | None, options: WriteOptions
@@ -320,19 +292,19 @@ class Writer:
         """One attempt to store `new` over `current`; None when another write came first."""
         kind = kinds.of(resource.storage)
         old = current.obj
-        _carry_owned_metadata(resource, current, new, keep_managed)
-        new = _split_status(resource, old, new, subresource)
+        transitions.carry_owned_metadata(resource, current, new, keep_managed)
+        new = transitions.split_status(resource, old, new, subresource)
         if not subresource:
             self._default(resource, kind, new)
         operation = Operation(
             "UPDATE", resource, current.namespace, new, old, options.dry_run, options.warnings, subresource
         )
-        if self._admission.mutates(resource, subresource):
+        if self._admission.mutates(resource):
             new = self._redecode(resource, await self._admission.mutate(operation))
-            _carry_owned_metadata(resource, current, new, keep_managed)
-            new = _split_status(resource, old, new, subresource)
+            transitions.carry_owned_metadata(resource, current, new, keep_managed)
+            new = transitions.split_status(resource, old, new, subresource)
             operation.obj = new
-        if resource.generation and _desired(resource, new) != _desired(resource, old):
+        if resource.generation and transitions.desired(resource, new) != transitions.desired(resource, old):
             new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
         causes: list[Cause] = list(names.validate_metadata_update(new["metadata"], old["metadata"]))
         if not subresource:
@@ -340,98 +312,17 @@ class Writer:
         if not causes:
             causes = list(kind.validate(new)) if not subresource else []
         self._validate(resource, new, causes)
-        if self._admission.validates(resource, subresource):
+        if self._admission.validates(resource):
             await self._admission.validate(operation)
         if self._store.get(current.storage, current.namespace, current.name) is not current:
             return None
         if options.dry_run:
             return _unstored(resource.storage, new)
-        if _may_vanish(new):
+        if may_vanish(new):
             return self._store.remove(current, new)
-        if _unchanged(new, old):
+        if new == old:
             return current
         return self._store.replace(current, new)
-
-    async def delete(
-        self, resource: Resource, namespace: str, name: str, options: DeleteOptions
-    ) -> tuple[Record, bool]:
-        """DELETE: take an object out or mark it; returns its last state and whether it is gone.
-
-        Raises StatusError (403, 404, 409).
-        """
-        current = self._store.get(resource.storage, namespace, name)
-        if current is None:
-            raise status.not_found(resource, name)
-        _check_preconditions(resource, current, options)
-        if resource.storage == NAMESPACES and name in _PROTECTED_NAMESPACES:
-            raise status.forbidden(resource, name, "this namespace may not be deleted")
-        if self._admission.validates(resource):
-            operation = Operation(
-                "DELETE", resource, namespace, None, current.obj, options.dry_run, options.warnings, name=name
-            )
-            await self._admission.validate(operation)
-            current = self._store.get(resource.storage, namespace, name)
-            if current is None:
-                raise status.not_found(resource, name)
-            _check_preconditions(resource, current, options)
-        if options.dry_run:
-            return current, True
-        if resource.storage == JOBS and options.propagation is None:
-            # The batch API's old default, which kubectl never relies on.
-            options.propagation = "Orphan"
-            options.warnings.append(
-                "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to "
-                "remove them or set propagationPolicy=Orphan to suppress this warning"
-            )
-        if resource.storage == CRDS:
-            self._delete_instances(current)
-        return self.remove(current, options)
-
-    def remove(self, current: Record, options: DeleteOptions) -> tuple[Record, bool]:
-        """Delete without asking anyone: grace and finalizers are respected. Returns the state and whether it is gone."""
-        obj = current.copy()
-        metadata = obj["metadata"]
-        if options.propagation in ("Orphan", "Foreground"):
-            mark = ORPHAN if options.propagation == "Orphan" else FOREGROUND
-            metadata["finalizers"] = [
-                *(f for f in metadata.get("finalizers") or () if f not in (ORPHAN, FOREGROUND)),
-                mark,
-            ]
-        if current.storage == NAMESPACES:
-            obj["status"] = {**(obj.get("status") or {}), "phase": "Terminating"}
-        grace_s = _grace_s(current, options)
-        stays = bool(metadata.get("finalizers")) or grace_s > 0 or current.storage == NAMESPACES
-        if not stays:
-            return self._store.remove(current), True
-        if "deletionTimestamp" in metadata:
-            if grace_s >= metadata.get("deletionGracePeriodSeconds", 0) and _unchanged(obj, current.obj):
-                return current, False
-        elif "generation" in metadata:
-            metadata["generation"] += 1
-        remaining_s = metadata.get("deletionGracePeriodSeconds")
-        if remaining_s is None or grace_s < remaining_s:
-            metadata["deletionTimestamp"] = now_text(later_s=grace_s)
-            metadata["deletionGracePeriodSeconds"] = grace_s
-        return self._store.replace(current, obj), False
-
-    def set_finalizers(self, current: Record, finalizers: list[str]) -> Record:
-        """Replace an object's finalizers; one that is being deleted vanishes with its last."""
-        obj = current.copy()
-        obj["metadata"].pop("finalizers", None)
-        if finalizers:
-            obj["metadata"]["finalizers"] = finalizers
-        return self._store.remove(current, obj) if _may_vanish(obj) else self._store.replace(current, obj)
-
-    def finalize_namespace(self, current: Record) -> Record:
-        """Take the API server's own finalizer off a namespace, whose contents are gone."""
-        obj = current.copy()
-        obj["spec"].pop("finalizers", None)
-        return self._store.remove(current, obj) if _may_vanish(obj) else self._store.replace(current, obj)
-
-    def _delete_instances(self, crd: Record) -> None:
-        spec = crd.obj["spec"]
-        for record in self._store.records(Storage(spec["group"], spec["names"]["plural"])):
-            self._store.remove(record)
 
     def _decode(self, resource: Resource, body: JSON, options: WriteOptions) -> JSON:
         unknown: list[str] = []
@@ -455,7 +346,7 @@ class Writer:
     def _admit(self, resource: Resource, kind: kinds.Kind, obj: JSON) -> None:
         try:
             kind.admit(obj, self._store)
-        except pods.AdmissionRefused as error:
+        except pods.AdmissionError as error:
             metadata = obj["metadata"]
             name = metadata.get("name") or metadata.get("generateName") or "Unknown"
             raise status.forbidden(resource, name, str(error)) from error
@@ -505,11 +396,6 @@ class Writer:
                 return name
 
 
-def returns_deleted(resource: Resource) -> bool:
-    """Whether deleting answers with the object itself rather than with a Status."""
-    return not resource.group and resource.plural in _RETURNS_DELETED
-
-
 def _apply_dialect(resource: Resource, content_type: str, old: JSON, patch: Any) -> JSON:
     typed = {"apiVersion": resource.api_version, "kind": resource.kind, **convert.to_served(resource, old)}
     if content_type == patching.JSON_PATCH:
@@ -521,120 +407,21 @@ def _apply_dialect(resource: Resource, content_type: str, old: JSON, patch: Any)
         merged: JSON = patching.merge_patch(typed, patch)
         return merged
     if content_type == patching.STRATEGIC_PATCH and not resource.custom:
-        return patching.strategic_merge(typed, patch, _structure(resource))
+        return merging.strategic_merge(typed, patch, _structure(resource))
     accepted = [patching.JSON_PATCH, patching.MERGE_PATCH, patching.APPLY_PATCH]
     if not resource.custom:
         accepted.insert(2, patching.STRATEGIC_PATCH)
     raise status.unsupported_media_type(accepted)
 
 
-def _structure(resource: Resource) -> patching.Structure:
+def _structure(resource: Resource) -> merging.Structure:
     if resource.model:
-        return patching.StructureOfModel(resource.model)
-    return patching.StructureOfSchema(resource.schema or {})
+        return merging.StructureOfModel(resource.model)
+    return merging.StructureOfSchema(resource.schema or {})
 
 
 def _same_manager(entry: JSON, other: JSON) -> bool:
     return all(entry.get(key) == other.get(key) for key in ("manager", "operation", "subresource"))
-
-
-def _carry_owned_metadata(resource: Resource, current: Record, new: JSON, keep_managed: bool) -> None:
-    """Put back what a client cannot change; a different uid means another object of the same name."""
-    old = current.obj["metadata"]
-    metadata = new.setdefault("metadata", {})
-    if metadata.get("uid") not in (None, "", old["uid"]):
-        why = f"Precondition failed: UID in precondition: {metadata['uid']}, UID in object meta: {old['uid']}"
-        raise status.conflict(resource, current.name, why)
-    owned = [
-        "name",
-        "namespace",
-        "uid",
-        "creationTimestamp",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-    ]
-    owned += ["generation", "resourceVersion", "selfLink"]
-    if not keep_managed:
-        owned.append("managedFields")
-    for key in owned:
-        if key in old:
-            metadata[key] = old[key]
-        else:
-            metadata.pop(key, None)
-
-
-def _split_status(resource: Resource, old: JSON, new: JSON, subresource: str) -> JSON:
-    """Let a write of the object change everything but the status, and a write of the status nothing else.
-
-    For built-in kinds a status write may also change labels, annotations and finalizers.
-    """
-    if subresource == "status":
-        metadata = old["metadata"] if resource.custom else {**new["metadata"]}
-        if not resource.custom and "ownerReferences" in old["metadata"]:
-            metadata["ownerReferences"] = old["metadata"]["ownerReferences"]
-        if resource.custom and "managedFields" in new["metadata"]:
-            metadata = {**metadata, "managedFields": new["metadata"]["managedFields"]}
-        result = {**old, "metadata": dict(metadata)}
-        if "status" in new:
-            result["status"] = new["status"]
-        else:
-            result.pop("status", None)
-        return result
-    if "status" in resource.subresources:
-        if "status" in old:
-            new["status"] = old["status"]
-        else:
-            new.pop("status", None)
-    return new
-
-
-def _desired(resource: Resource, obj: JSON) -> JSON:
-    """The part of an object whose changes count as generations."""
-    split = not resource.custom or "status" in resource.subresources
-    skipped = ("metadata", "status") if split else ("metadata",)
-    return {key: value for key, value in obj.items() if key not in skipped}
-
-
-def _unchanged(new: JSON, old: JSON) -> bool:
-    return new == old
-
-
-def _may_vanish(obj: JSON) -> bool:
-    """Whether an object that was kept by its finalizers has lost the last one."""
-    metadata = obj["metadata"]
-    return (
-        "deletionTimestamp" in metadata
-        and not metadata.get("finalizers")
-        and not metadata.get("deletionGracePeriodSeconds")
-        and not (obj.get("spec") or {}).get("finalizers")
-    )
-
-
-def _grace_s(current: Record, options: DeleteOptions) -> int:
-    """Seconds that the object keeps: only pods that run on a node get any."""
-    if current.storage != PODS:
-        return 0
-    spec, phase = current.obj.get("spec") or {}, (current.obj.get("status") or {}).get("phase")
-    if not spec.get("nodeName") or phase in ("Succeeded", "Failed"):
-        return 0
-    if options.grace_s is not None:
-        return max(0, options.grace_s)
-    return int(spec.get("terminationGracePeriodSeconds", 30))
-
-
-def _check_preconditions(resource: Resource, current: Record, options: DeleteOptions) -> None:
-    if options.uid is not None and options.uid != current.uid:
-        why = (
-            f"the UID in the precondition ({options.uid}) does not match the UID in record ({current.uid}). "
-            "The object might have been deleted and then recreated"
-        )
-        raise status.conflict(resource, current.name, why)
-    if options.version is not None and options.version != str(current.version):
-        why = (
-            f"the ResourceVersion in the precondition ({options.version}) does not match the ResourceVersion in "
-            f"record ({current.version}). The object might have been modified"
-        )
-        raise status.conflict(resource, current.name, why)
 
 
 def _unstored(storage: Storage, obj: JSON) -> Record:

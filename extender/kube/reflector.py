@@ -25,6 +25,7 @@ Json = dict[str, Any]
 
 _FIRST_BACKOFF_S = 0.2
 _LONGEST_BACKOFF_S = 10.0
+_SHORTEST_WATCH_S = 1.0
 _WATCH_S = 300  # asked of the server, jittered so that our watches do not end together
 
 log = logs.get("reflector")
@@ -105,9 +106,9 @@ class Reflector:
             self._connected = False
             self._last_contact = time.monotonic()
             await stream.aclose()
-        if time.monotonic() - opened < 1.0:
+        if time.monotonic() - opened < _SHORTEST_WATCH_S:
             # A server that ends every stream at once would otherwise be asked in a tight loop.
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(_SHORTEST_WATCH_S)
 
     def _alive(self) -> None:
         self._last_contact = time.monotonic()

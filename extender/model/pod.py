@@ -63,6 +63,7 @@ class Pod:
     scheduler: str = ""
     placement: Placement | None = None
     deleting: bool = False
+    gated: bool = False  # kube-scheduler leaves it alone until its last scheduling gate is lifted
     slow_volumes: bool = False  # PreBind may take minutes: claims to be provisioned, or DRA
     created: str = ""
 

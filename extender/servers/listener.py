@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 _KEEPALIVE_S = 120.0  # Go keeps idle connections 90 s; closing first would lose a POST
+_SHUTDOWN_S = 5.0  # for answers under way; binds were waited for before
 _BACKLOG = 1024  # Go keeps two idle connections a host and opens one more for every bind beside them
 
 
@@ -20,7 +21,13 @@ class Listener:
 
     async def start(self) -> None:
         """Listen. Raises OSError when the address is taken."""
-        self._runner = web.AppRunner(self._app, access_log=None, keepalive_timeout=_KEEPALIVE_S, handle_signals=False)
+        self._runner = web.AppRunner(
+            self._app,
+            access_log=None,
+            keepalive_timeout=_KEEPALIVE_S,
+            handle_signals=False,
+            shutdown_timeout=_SHUTDOWN_S,
+        )
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host.strip("[]"), self._port, backlog=_BACKLOG)
         await site.start()

@@ -5,6 +5,7 @@ The picture is only touched between two awaits: body read before, answer sent af
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
@@ -21,6 +22,8 @@ from extender.pods.placement import Policy
 from extender.pods.preempt import keep_possible
 from extender.pods.prioritize import prioritize_pod
 from extender.wire import extender as wire
+
+_BODY_S = 10.0  # a client that stops half-way must not hold its connection for ever
 
 _Decide = Callable[[bytes], Awaitable[bytes]]
 
@@ -75,7 +78,12 @@ class Verbs:
                 failed.inc()
                 log.warning("body_too_large", verb=verb, bytes=request.content_length)
                 raise web.HTTPRequestEntityTooLarge(max_size=self._max_body_bytes, actual_size=request.content_length)
-            body = await request.read()
+            try:
+                async with asyncio.timeout(_BODY_S):
+                    body = await request.read()
+            except TimeoutError as error:
+                failed.inc()
+                raise web.HTTPRequestTimeout(text="the request's body did not arrive in time\n") from error
             started = time.perf_counter()
             try:
                 answer = await decide(body)

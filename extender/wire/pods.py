@@ -57,6 +57,7 @@ def parse(obj: Json) -> Pod:
             scheduler=spec.get("schedulerName") or "",
             placement=placement,
             deleting=bool(metadata.get("deletionTimestamp")),
+            gated=bool(spec.get("schedulingGates")),
             slow_volumes=_has_slow_volumes(spec),
             created=metadata.get("creationTimestamp") or "",
         )
