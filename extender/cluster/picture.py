@@ -165,6 +165,10 @@ class Picture:
         self._tombstones.move_to_end(uid)
         if len(self._tombstones) > _TOMBSTONES:
             self._tombstones.popitem(last=False)
+        self.forget(uid)
+
+    def forget(self, uid: PodUID) -> None:
+        """Free and drop a pod that may show up again, as when only a scheduler's request ever named it."""
         if uid not in self.pods:
             return
         self.release(uid)

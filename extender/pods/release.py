@@ -21,7 +21,7 @@ def expire(picture: Picture, *, now: float) -> list[PodUID]:
         record = picture.pods[uid]
         if not record.watched:
             # Only a scheduler's request ever showed it: nothing else would forget it.
-            picture.delete_pod(uid)
+            picture.forget(uid)
     return due
 
 

@@ -33,7 +33,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -269,18 +269,14 @@ def _write_credentials(directory: Path) -> _Credentials:
         *(x509.DNSName(host) for host in ("localhost", "kubernetes", "kubernetes.default.svc")),
     ]
     certificate = (
-        x509.CertificateBuilder(
-            ca_name, name, key.public_key(), x509.random_serial_number(), valid_from, valid_to
-        )
+        x509.CertificateBuilder(ca_name, name, key.public_key(), x509.random_serial_number(), valid_from, valid_to)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         # Verifiers that follow RFC 5280 to the letter (Python 3.13 and later) insist on this one.
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False
-        )
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
 
@@ -349,9 +345,7 @@ def _kubeconfig(url: str, credentials: _Credentials) -> bytes:
     ).encode()
 
 
-def write_scheduler_config(
-    source: Path, target: Path, *, kubeconfig: Path, extender_url: str | None = None
-) -> None:
+def write_scheduler_config(source: Path, target: Path, *, kubeconfig: Path, extender_url: str | None = None) -> None:
     """Copy a KubeSchedulerConfiguration file, changed only in what ties it to a place.
 
     The copy's ``clientConnection.kubeconfig`` is `kubeconfig` and its ``leaderElection.leaderElect`` is
@@ -537,6 +531,19 @@ class ControlPlane:
         finally:
             self._processes.remove(scheduler)
 
+    # -- faults
+
+    @contextlib.contextmanager
+    def paused(self, component: str) -> Iterator[None]:
+        """Freeze a component (SIGSTOP) inside the ``with`` block; connections to it stay open and silent."""
+        process = next(process for process in self._processes if process.name == component)
+        os.kill(process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGCONT)
+
     # -- what tests read
 
     def log(self, component: str) -> str:
@@ -612,9 +619,7 @@ class ControlPlane:
             "--kube-api-burst=1000",
             *self._controller_manager_args,
         ]
-        await self._ready(
-            self._spawn("kube-controller-manager", command), f"https://127.0.0.1:{port}/healthz"
-        )
+        await self._ready(self._spawn("kube-controller-manager", command), f"https://127.0.0.1:{port}/healthz")
 
     def _serving_args(self, name: str, port: int) -> list[str]:
         """Flags of a component's own HTTPS server: a self-signed certificate, the API server's tokens."""
@@ -693,9 +698,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.e2e.controlplane", description=main.__doc__)
     parser.add_argument("--directory", type=Path, help="keep keys, data and logs here (default: temporary)")
     parser.add_argument("--scheduler-config", type=Path, help="also start kube-scheduler with this file")
-    parser.add_argument(
-        "--extender-url", help="where that file's extender listens, such as http://127.0.0.1:8888"
-    )
+    parser.add_argument("--extender-url", help="where that file's extender listens, such as http://127.0.0.1:8888")
     try:
         asyncio.run(_run(parser.parse_args()))
     except (ComponentFailedError, OSError, ValueError) as error:

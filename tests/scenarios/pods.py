@@ -11,11 +11,11 @@ from extender.emulator.kubelet import EXIT_CODE, RUN_SECONDS
 Json = dict[str, Any]
 
 EXPECT = "scenario.run.ai/expect"
-"""Annotation of generated pods that can never run: the reason they are refused with. Without it: runs if it fits."""
+"""Annotation of generated pods that can never run: the reason they are refused with, one of `A,B`. Without it: runs if it fits."""
 
 KEYS = frozenset(
-    "name namespace gpus fraction memory devices mig cpu ram labels annotations priority run_seconds exit_code group "
-    "project node_selector count expect".split()
+    {"name", "namespace", "count", "gpus", "fraction", "memory", "devices", "mig", "cpu", "ram", "labels"}
+    | {"annotations", "priority", "run_seconds", "exit_code", "group", "project", "node_selector", "expect"}
 )
 
 
@@ -89,14 +89,15 @@ _INVALID: tuple[Json, ...] = (
 
 
 def mixed(count: int, seed: int, projects: list[str]) -> Iterator[Json]:
-    """`count` pods of every kind in namespaces `runai-<project>`; the same arguments make the same pods.
-
-    Non-preemptible pods that can never run ask for 64 GPUs' worth in fractions of projects' quota: see `expect`.
-    """
+    """`count` pods of every kind in namespaces `runai-<project>`; the same arguments make the same pods."""
     dice = random.Random(seed)
     for number in range(count):
         project = dice.choice(projects)
-        short: Json = {"name": f"mix-{number:03d}", "namespace": f"runai-{project}", "cpu": dice.choice(("100m", "1", "3"))}
+        short: Json = {
+            "name": f"mix-{number:03d}",
+            "namespace": f"runai-{project}",
+            "cpu": dice.choice(("100m", "1", "3")),
+        }
         kind = dice.choices(
             ("whole", "fraction", "several", "memory", "cpu", "mig", "invalid", "over-quota", "build", "nobody"),
             weights=(34, 26, 6, 9, 8, 6, 4, 3, 5, 2),
@@ -115,8 +116,9 @@ def mixed(count: int, seed: int, projects: list[str]) -> Iterator[Json]:
             case "invalid":
                 short |= dice.choice(_INVALID) | {"expect": "InvalidGpuRequest"}
             case "over-quota":
-                # More than any project deserves: no moment at which it could start.
-                short |= {"fraction": "0.9", "devices": 60, "priority": "build", "expect": "NonPreemptibleOverQuota"}
+                # More than any project deserves: no moment at which it could start. Limits are looked at first.
+                reasons = "NonPreemptibleOverQuota,OverLimit"
+                short |= {"fraction": "0.9", "devices": 60, "priority": "build", "expect": reasons}
             case "build":
                 short |= {"gpus": 1, "priority": "build"}
             case "nobody":

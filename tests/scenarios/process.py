@@ -104,7 +104,7 @@ class Extender:
         ]
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("RUNAI_", "KUBECONFIG"))}
         with self.log.open("ab") as output:
-            self._child = subprocess.Popen(
+            self._child = subprocess.Popen(  # noqa: ASYNC220  it may outlive this event loop
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -160,9 +160,11 @@ class Extender:
 
     async def decisions(self, verb: str) -> int:
         """Calls of one verb that were answered since it started."""
-        series = f'runai_extender_decisions_total{{reason="'
+        series = 'runai_extender_decisions_total{reason="'
         wanted = f'verb="{verb}"'
-        return int(sum(value for name, value in (await self.metrics()).items() if name.startswith(series) and wanted in name))
+        return int(
+            sum(value for name, value in (await self.metrics()).items() if name.startswith(series) and wanted in name)
+        )
 
     def tail(self, lines: int = _TAIL_LINES) -> str:
         """The end of its log."""

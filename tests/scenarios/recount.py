@@ -286,7 +286,9 @@ class Recount:
                 if sum(sharers.values()) > GPU:
                     self.problems.append(f"{node.name}/{index} is over 1: {sharers}")
                 if node.whole[index] and len(sharers) > 1:
-                    self.problems.append(f"{node.name}/{index}: {node.whole[index]} whole, and others: {sorted(sharers)}")
+                    self.problems.append(
+                        f"{node.name}/{index}: {node.whole[index]} whole, and others: {sorted(sharers)}"
+                    )
             for name, amount in node.used.items():
                 if amount > node.allocatable.get(name, 0):
                     self.problems.append(f"{node.name}: {name} {amount} of {node.allocatable.get(name, 0)}")

@@ -15,6 +15,7 @@ Nothing sleeps for a result: conditions are polled until a generous deadline.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -36,7 +37,7 @@ Json = dict[str, Any]
 HERE = Path(__file__).parent
 FILES = sorted(HERE.glob("*.yaml"))
 
-_TOP = frozenset("title why needs environment nodes projects departments steps".split())
+_TOP = frozenset(["title", "why", "needs", "environment", "nodes", "projects", "departments", "steps"])
 _WITHIN_S = 45.0
 _POLL_S = 0.2
 _AT_ONCE = 8
@@ -236,9 +237,9 @@ class Run:
     async def _step_prioritize_was_asked(self, _: None) -> None:
         assert await self.extender.decisions("prioritize") > 0, "prioritize was never called"
 
-    async def _step_settled(self, value: Json) -> None:
+    async def _step_settled(self, value: Json | None) -> None:
         """{within}: see the module."""
-        await self._until(self._unsettled, value.get("within", 60.0))
+        await self._until(self._unsettled, (value or {}).get("within", 60.0))
 
     async def _unsettled(self) -> list[str]:
         recount = await self.recount()
@@ -252,7 +253,7 @@ class Run:
             due = (pod["metadata"].get("annotations") or {}).get(shorthand.EXPECT)
             if due is not None:
                 reason = reasons.get((namespace, name))
-                if reason != due:
+                if reason not in due.split(","):
                     found.append(f"{namespace}/{name} is refused with {reason}, {due} is due")
             elif (node := recount.could_place(pod)) is not None:
                 found.append(f"{namespace}/{name} is pending ({reasons.get((namespace, name))}) and fits on {node}")
@@ -398,10 +399,8 @@ class Run:
 
     async def _delete(self, namespace: str, name: str, grace_s: int | None = None) -> None:
         options = {} if grace_s is None else {"gracePeriodSeconds": grace_s}
-        try:
+        with contextlib.suppress(NotFoundError):
             await self._client.delete(f"/api/v1/namespaces/{namespace}/pods/{name}", options=options)
-        except NotFoundError:
-            pass
 
     async def _until(self, problems: Callable[[], Awaitable[list[str]]], within_s: float) -> None:
         """Poll until there are no problems; AssertionError with the last ones after `within_s`."""
