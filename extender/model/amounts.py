@@ -6,7 +6,7 @@ Requests round up and capacities round down to these units, so rounding can refu
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, InvalidOperation
 from functools import lru_cache
 
 GPU = 1000  # milli-GPU of one whole device
@@ -31,6 +31,8 @@ _SUFFIXES = {
     "Ei": Decimal(2) ** 60,
 }
 _LONGEST_QUANTITY = 64
+# The default of 28 digits would round what is written with more, down as well as up.
+_EXACT = Context(prec=200)
 _LARGEST = Decimal(2) ** 62
 
 
@@ -74,7 +76,7 @@ def parse_quantity(text: str | int | float) -> Decimal:
     if suffix not in _SUFFIXES or number != number.strip() or "_" in number:
         raise ValueError(f"not a quantity: {written!r}")
     try:
-        value = Decimal(number) * _SUFFIXES[suffix]
+        value = _EXACT.multiply(Decimal(number), _SUFFIXES[suffix])
     except (InvalidOperation, ArithmeticError) as error:
         raise ValueError(f"not a quantity: {written!r}") from error
     if not value.is_finite() or abs(value) > _LARGEST:
@@ -101,7 +103,8 @@ def count(text: str | int | float) -> int:
 
 
 def _scaled(value: Decimal, factor: Decimal, up: bool) -> int:
-    return int((value * factor).to_integral_value(rounding=ROUND_CEILING if up else ROUND_FLOOR))
+    scaled = _EXACT.multiply(value, factor)
+    return int(scaled.to_integral_value(rounding=ROUND_CEILING if up else ROUND_FLOOR, context=_EXACT))
 
 
 def format_milli(milli: int) -> str:

@@ -94,14 +94,20 @@ def scores(request: GpuRequest, nodes: NodeArrays, strategy: Strategy) -> Ints:
 
 
 def _device_key(request: GpuRequest, nodes: NodeArrays, binpack: bool) -> Ints:
+    """How full (binpack) or empty (spread) the last of the devices is that the share would take on each node."""
     share = shares(request, nodes)
     bound = share if isinstance(share, int) else share[:, None]
     enough = nodes.free >= bound
     if binpack:
-        tightest: Ints = np.where(enough, nodes.free, GPU + 1).min(axis=1).astype(np.int64)
-        return GPU + 1 - tightest
-    emptiest: Ints = np.where(enough, nodes.free, 0).max(axis=1).astype(np.int64)
-    return emptiest
+        return GPU + 1 - _kth(np.where(enough, nodes.free, GPU + 1), request.devices)
+    return -_kth(-np.where(enough, nodes.free, 0), request.devices)
+
+
+def _kth(values: NDArray[np.int32], k: int) -> Ints:
+    """The k-th smallest of each row; of rows with fewer columns, the largest: they do not fit anyway."""
+    column = min(k, values.shape[1]) - 1
+    kth: Ints = (values.min(axis=1) if k == 1 else np.partition(values, column, axis=1)[:, column]).astype(np.int64)
+    return kth
 
 
 def points(request: GpuRequest, nodes: NodeArrays, strategy: Strategy) -> Ints:

@@ -22,6 +22,7 @@ class Client:
     def __init__(self, server: ApiServer, session: aiohttp.ClientSession) -> None:
         self.server = server
         self.session = session
+        self.watches: list[Watch] = []
 
     async def call(
         self, method: str, path: str, body: Any = None, content_type: str = "application/json", **params: str
@@ -67,8 +68,9 @@ class Client:
                 await asyncio.sleep(0.01)
 
     async def watch(self, path: str, **params: str) -> Watch:
-        reply = await self.session.get(path, params={"watch": "true", **params})
-        return Watch(reply)
+        watch = Watch(await self.session.get(path, params={"watch": "true", **params}))
+        self.watches.append(watch)
+        return watch
 
 
 class Watch:
@@ -115,7 +117,10 @@ async def api(server: ApiServer) -> AsyncIterator[Client]:
     # A reply buffer for whole lists, and no limit on connections: every watch holds one.
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(server.url, connector=connector, read_bufsize=2**22) as session:
-        yield Client(server, session)
+        client = Client(server, session)
+        yield client
+        for watch in client.watches:
+            watch.close()
 
 
 def pod_body(name: str = "p", **spec: Any) -> JSON:

@@ -65,7 +65,6 @@ def test_a_count_is_whole() -> None:
         amounts.count("0.5")
 
 
-@pytest.mark.xfail(strict=True, reason="amounts.py:67,93: Decimal arithmetic rounds to 28 digits before the ceiling")
 def test_a_request_rounds_up_however_long_it_is_written() -> None:
     # 28 digits are Decimal's default precision: arithmetic in it would round this down to exactly one MiB.
     assert amounts.memory_mib("1048576." + "0" * 30 + "1", up=True) == 2
