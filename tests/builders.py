@@ -167,9 +167,7 @@ def queue(
 
 
 def pod_group(name: str, *, namespace: str = NAMESPACE, queue: str = "", priority_class: str = "") -> PodGroup:
-    return PodGroup(
-        namespace, name, queue=ProjectName(queue) if queue else None, priority_class=priority_class
-    )
+    return PodGroup(namespace, name, queue=ProjectName(queue) if queue else None, priority_class=priority_class)
 
 
 def world(*given: Node, projects: Iterable[Queue] = (), departments: Iterable[Queue] = ()) -> Picture:
@@ -214,9 +212,7 @@ def held(picture: Picture, name: str) -> dict[int, int]:
     """Milli-GPU held of each device of a node that somebody uses."""
     ledger = picture.ledger(NodeName(name))
     assert ledger is not None
-    return {
-        index: sum(milli for milli, _ in sharers.values()) for index, sharers in sorted(ledger.devices.items())
-    }
+    return {index: sum(milli for milli, _ in sharers.values()) for index, sharers in sorted(ledger.devices.items())}
 
 
 def free(picture: Picture, name: str) -> list[int]:

@@ -30,7 +30,7 @@ _QUIET_S = 1.0
 _LOOK_EVERY_S = 0.1
 _REDRAW_EVERY_S = 0.25
 _READY_TIMEOUT_S = 20.0
-_APPLY_TIMEOUT_S = 5.0
+_APPLY_TIMEOUT_S = 3.0
 _INTERRUPTED = 130
 
 
@@ -190,14 +190,15 @@ async def _once(options: Options, cluster: EmbeddedCluster, watcher: Watcher, se
 async def _live(cluster: EmbeddedCluster, watcher: Watcher, settling: Settling) -> None:
     """Show and serve until cancelled."""
     hint = (
-        f"Serving. In another terminal:\n  kubectl --kubeconfig {cluster.kubeconfig} get pods -A\n"
+        f"\nServing. In another terminal:\n  kubectl --kubeconfig {cluster.kubeconfig} get pods -A\n"
         "Ctrl-C stops everything.\n"
     )
     console = Console()
     if not console.is_terminal:
         # Into a file or a pipe: the settled picture once, instead of a frame for every change.
         await settling.wait(_READY_TIMEOUT_S)
-        console.print(draw(watcher.report(), hint))
+        console.print(draw(watcher.report()))
+        console.print(hint, soft_wrap=True)
         await asyncio.Event().wait()
     # Above the picture, where a terminal that is too small for all of it does not cut it off.
     console.print(hint, soft_wrap=True)

@@ -110,6 +110,8 @@ class Picture:
         if ledger is None or ledger.node is None:
             return
         self.table.drop(name)
+        # Its GPUs may have been the smallest, by which requests for memory are priced.
+        self._opened_up()
         counted = list(ledger.pods.values())
         del self._ledgers[name]
         if not counted:
@@ -155,6 +157,9 @@ class Picture:
         elif pod.placement is not None:
             self._bind_to(record, pod.placement)
             record.verdict = None
+        elif record.hold is not None and record.hold.state is HoldState.RESERVED and _asks(before) != _asks(pod):
+            # The seat was chosen for another request: bind or the next filter chooses anew.
+            self.release(pod.uid)
         elif record.hold is not None and before != pod:
             self._rehold(record, record.hold)
         return record
@@ -204,12 +209,16 @@ class Picture:
         self._provisional.add(uid)
         self._take(record)
 
-    def set_state(self, uid: PodUID, state: HoldState, *, expires: float | None = None) -> None:
-        """Move a provisional hold along; a pod without one, or bound already, changes nothing."""
+    def set_state(self, uid: PodUID, state: HoldState, *, now: float | None = None) -> None:
+        """Move a provisional hold along, from `now` on; a pod without one, or bound already, changes nothing.
+
+        Only reservations expire: a Binding that went out is settled by its outcome.
+        """
         record = self.pods.get(uid)
         if record is not None and record.hold is not None and record.hold.state is not HoldState.BOUND:
             record.hold.state = state
-            record.hold.expires = expires
+            record.hold.expires = None
+            record.hold.since = record.hold.since if now is None else now
 
     def confirm(self, uid: PodUID) -> None:
         """The API server has stored our Binding: the hold stands as if the watch had said so."""
@@ -315,7 +324,9 @@ class Picture:
     def _bind_to(self, record: PodRecord, placement: Placement) -> None:
         hold = record.hold
         if hold is None or hold.placement != placement:
-            self._let_go(record)
+            if hold is not None:
+                self._let_go(record)
+                self._opened_up()
             record.hold = Hold(HoldState.BOUND, placement, None)
             self._take(record)
         else:
@@ -327,7 +338,7 @@ class Picture:
         """The pod changed under its hold (request, group, label): count it as it is now."""
         ledger = self._ledgers[hold.placement.node]
         counted, _ = ledger.pods[record.pod.uid]
-        if _cost_fields(counted) != _cost_fields(record.pod):
+        if _asks(counted) != _asks(record.pod):
             ledger.remove(record.pod.uid)
             ledger.add(record.pod, hold.placement)
             self.table.write(hold.placement.node, ledger)
@@ -386,5 +397,5 @@ class Picture:
         self._opened_up()
 
 
-def _cost_fields(pod: Pod) -> tuple[object, ...]:
+def _asks(pod: Pod) -> tuple[object, ...]:
     return (pod.gpu, pod.cpu_milli, pod.memory_mib)

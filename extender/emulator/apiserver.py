@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 from aiohttp import web
 
-from extender.emulator import discovery, parameters, reads, replies, routing, status, subresources, watch
+from extender.emulator import discovery, openapi, parameters, reads, replies, routing, status, subresources, watch
 from extender.emulator import faults as faults_
 from extender.emulator.admission import Admission, ServiceResolver
 from extender.emulator.bootstrap import populate
@@ -25,7 +25,6 @@ from extender.emulator.crds import follow
 from extender.emulator.deletes import Deleter, returns_deleted
 from extender.emulator.faults import Faults
 from extender.emulator.garbage import GarbageCollector
-from extender.emulator.openapi import OpenApi
 from extender.emulator.resources import JSON, PODS, Registry, Resource
 from extender.emulator.routing import Target
 from extender.emulator.status import StatusError
@@ -65,7 +64,7 @@ class ApiServer:
         self._writer = Writer(self.store, self.registry, self.admission)
         self._deleter = Deleter(self.store, self.admission)
         self._garbage = GarbageCollector(self.store, self.registry, self._deleter)
-        self._openapi = OpenApi(self.registry)
+        self._openapi = openapi.OpenApi(self.registry)
         self._watches = watch.Watches(self.store, bookmark_interval_s)
         self._runner: web.ServerRunner | None = None
         self._garbage_task: asyncio.Task[None] | None = None
@@ -181,6 +180,10 @@ class ApiServer:
                 return replies.json_reply(discovery.group_document(self.registry, group))
             case ["apis", group, version]:
                 return replies.json_reply(discovery.resource_list(self.registry, group, version))
+            case ["openapi", "v2"]:
+                if "protobuf" in accept:
+                    return replies.raw_reply(openapi.V2_PROTOBUF, headers={"Content-Type": openapi.V2_PROTOBUF_TYPE})
+                return replies.json_reply(openapi.V2_JSON)
             case ["openapi", "v3"]:
                 return replies.json_reply(self._openapi.index())
             case ["openapi", "v3", *path]:
@@ -212,7 +215,7 @@ class ApiServer:
             raise status.method_not_allowed()
         if target.subresource == "binding":
             return await self._bind(request, target.namespace or "", target.name)
-        eviction = await parameters.read_body(request)
+        eviction = await parameters.read_body(request, "V1Eviction")
         await subresources.evict(
             self.store, self.registry, self._deleter, target.resource, target.namespace or "", target.name, eviction
         )
@@ -301,7 +304,7 @@ class ApiServer:
             return replies.json_reply(subresources.scale_of(self._record(target)))
         options = parameters.write_options(request)
         if request.method == "PUT":
-            scale = await parameters.read_body(request)
+            scale = await parameters.read_body(request, "V1Scale")
         elif request.method == "PATCH":
             scale = parameters.patched_scale(
                 subresources.scale_of(self._record(target)), request.content_type, await request.read()
@@ -316,12 +319,12 @@ class ApiServer:
         """A binding, with whatever the script of faults has for it."""
         if request.method != "POST":
             raise status.method_not_allowed()
-        binding = await parameters.read_body(request)
+        binding = await parameters.read_body(request, "V1Binding")
         name = name or str((binding.get("metadata") or {}).get("name", ""))
         pods = self.registry.of_storage(PODS)
         fault = self.faults.next_binding()
         if fault is None or fault.stored or (fault.code is None and not fault.drop):
-            dry_run = "dryRun" in request.query or bool(binding.get("dryRun"))
+            dry_run = "dryRun" in request.query
             subresources.bind(self.store, pods, namespace, name, binding, dry_run)
         if fault is not None:
             if fault.delay_s:

@@ -41,7 +41,7 @@ def prepare(crd: JSON) -> None:
             },
         ],
         "acceptedNames": crd["spec"]["names"],
-        "storedVersions": [v["name"] for v in crd["spec"].get("versions") or () if v.get("storage")],
+        "storedVersions": [v.get("name", "") for v in crd["spec"].get("versions") or () if v.get("storage")],
     }
 
 
@@ -71,6 +71,10 @@ def _validate_versions(versions: list[JSON]) -> Iterator[Cause]:
         path = f"spec.versions[{position}]"
         if not version.get("name"):
             yield required(f"{path}.name")
+        for number, column in enumerate(version.get("additionalPrinterColumns") or ()):
+            for field in ("name", "type", "jsonPath"):
+                if not column.get(field):
+                    yield required(f"{path}.additionalPrinterColumns[{number}].{field}")
         root = (version.get("schema") or {}).get("openAPIV3Schema")
         if not root:
             yield required(f"{path}.schema.openAPIV3Schema", "schemas are required")

@@ -7,11 +7,12 @@ from typing import Any
 import orjson
 import yaml
 
-from extender.emulator import convert, schema, typetree
+from extender.emulator import convert, protobuf, schema, typetree
 from extender.emulator.resources import JSON, Resource
 from extender.emulator.status import StatusError, bad_request, unsupported_media_type
 
-_JSON_TYPES = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
+_PROTOBUF = "application/vnd.kubernetes.protobuf"
+_ACCEPTED = ("application/json", "application/yaml")
 _YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -21,11 +22,20 @@ def parse_body(content_type: str, body: bytes) -> JSON:
         value = parse_json(body)
     elif content_type == "application/yaml":
         value = parse_yaml(body)
+    elif content_type == _PROTOBUF:
+        value = _parse_protobuf(body)
     else:
-        raise unsupported_media_type(_JSON_TYPES[:2])
+        raise unsupported_media_type(_ACCEPTED)
     if not isinstance(value, dict):
         raise bad_request("the request body is not an object")
     return value
+
+
+def _parse_protobuf(body: bytes) -> JSON:
+    try:
+        return protobuf.decode(body)
+    except protobuf.UnknownKindError as error:
+        raise unsupported_media_type(_ACCEPTED) from error
 
 
 def parse_json(body: bytes) -> Any:
@@ -51,10 +61,19 @@ def parse_yaml(body: bytes) -> Any:
 
 
 def check_type(resource: Resource, obj: JSON) -> None:
-    """Refuse an object whose apiVersion and kind are not those of the path. Raises StatusError 400."""
+    """Refuse an object whose apiVersion and kind are not those of the path. Raises StatusError 400.
+
+    Built-in kinds may leave them out, as client libraries do; the path says enough.
+    """
+    if not isinstance(obj.get("metadata"), (dict, type(None))):
+        raise bad_request("metadata is not an object")
     kind, api_version = obj.get("kind"), obj.get("apiVersion")
+    if not resource.custom:
+        kind, api_version = kind or resource.kind, api_version or resource.api_version
     if not kind:
-        raise bad_request("Object 'Kind' is missing in '{}'".replace("{}", orjson.dumps(obj)[:200].decode()))
+        raise bad_request(
+            "Object 'Kind' is missing in '{}'".replace("{}", orjson.dumps(obj)[:200].decode(errors="replace"))
+        )
     if api_version != resource.api_version:
         raise bad_request(
             f"the API version in the data ({api_version}) does not match the expected API version "
@@ -71,7 +90,7 @@ def to_stored(resource: Resource, obj: JSON, unknown: list[str]) -> JSON:
 
     `obj` may be changed. Raises StatusError 400 for a value of a wrong type in a built-in kind or in metadata.
     """
-    if not isinstance(obj.get("metadata", {}), dict):
+    if not isinstance(obj.get("metadata"), (dict, type(None))):
         raise bad_request("metadata is not an object")
     obj.pop("apiVersion", None)
     obj.pop("kind", None)
@@ -87,6 +106,15 @@ def to_stored(resource: Resource, obj: JSON, unknown: list[str]) -> JSON:
         ) from error
     schema.prune(resource.schema or {}, obj, unknown)
     return {"metadata": metadata, **{key: value for key, value in obj.items() if key != "metadata"}}
+
+
+def to_model(model: str, obj: JSON) -> JSON:
+    """An object that is no resource (a Binding, say), reduced to what its model knows. Raises StatusError 400."""
+    try:
+        return typetree.prune(model, obj, [])
+    except typetree.DecodeError as error:
+        kind = typetree.go_name(model)
+        raise bad_request(f"the object provided is unrecognized as a {kind}: {error}") from error
 
 
 def strict_text(unknown: list[str]) -> str:

@@ -107,13 +107,17 @@ class Deleter:
         obj["metadata"].pop("finalizers", None)
         if finalizers:
             obj["metadata"]["finalizers"] = finalizers
-        return self._store.remove(current, obj) if may_vanish(obj) else self._store.replace(current, obj)
+        return (
+            self._store.remove(current, obj) if may_vanish(current.storage, obj) else self._store.replace(current, obj)
+        )
 
     def finalize_namespace(self, current: Record) -> Record:
         """Take the API server's own finalizer off a namespace, whose contents are gone."""
         obj = current.copy()
         obj["spec"].pop("finalizers", None)
-        return self._store.remove(current, obj) if may_vanish(obj) else self._store.replace(current, obj)
+        return (
+            self._store.remove(current, obj) if may_vanish(current.storage, obj) else self._store.replace(current, obj)
+        )
 
     def _delete_instances(self, crd: Record) -> None:
         """A definition takes its objects with it, finalizers or not: nobody could serve them any more."""
@@ -122,14 +126,14 @@ class Deleter:
             self._store.remove(record)
 
 
-def may_vanish(obj: JSON) -> bool:
+def may_vanish(storage: Storage, obj: JSON) -> bool:
     """Whether an object that is being deleted has nothing left that keeps it."""
     metadata = obj["metadata"]
     return (
         "deletionTimestamp" in metadata
         and not metadata.get("finalizers")
         and not metadata.get("deletionGracePeriodSeconds")
-        and not (obj.get("spec") or {}).get("finalizers")
+        and not (storage == NAMESPACES and obj["spec"].get("finalizers"))
     )
 
 

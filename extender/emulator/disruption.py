@@ -89,5 +89,6 @@ def _replicas(store: Store, registry: Registry, namespace: str, owner: JSON) -> 
     record = store.get(resource.storage, namespace, owner["name"]) if resource else None
     if record is None:
         return None
-    replicas = (record.obj.get("spec") or {}).get("replicas")
+    spec = record.obj.get("spec")
+    replicas = spec.get("replicas") if isinstance(spec, dict) else None
     return replicas if isinstance(replicas, int) else None

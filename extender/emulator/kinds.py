@@ -20,6 +20,10 @@ def _nothing(_obj: JSON) -> None:
     return None
 
 
+def _inherit_nothing(_new: JSON, _old: JSON) -> None:
+    return None
+
+
 def _no_admission(_obj: JSON, _store: Store) -> None:
     return None
 
@@ -37,6 +41,7 @@ class Kind:
     """The steps of one kind; every step works on an object that it may change and that has no apiVersion and kind.
 
     default:         fill in what the client left out; runs again after webhooks, so it must be idempotent.
+    inherit:         on a change (new, old), keep what admission has decided and the client left out.
     admit:           built-in admission on create; raises pods.AdmissionError.
     prepare:         set what the server owns on create (status, generated selectors).
     validate:        the broken rules of the object alone.
@@ -44,6 +49,7 @@ class Kind:
     """
 
     default: Callable[[JSON], None] = _nothing
+    inherit: Callable[[JSON, JSON], None] = _inherit_nothing
     admit: Callable[[JSON, Store], None] = _no_admission
     prepare: Callable[[JSON], None] = _nothing
     validate: Callable[[JSON], Iterator[Cause]] = _valid
@@ -66,6 +72,11 @@ def _prepare_namespace(namespace: JSON) -> None:
     _default_namespace(namespace)
 
 
+def _inherit_namespace(new: JSON, old: JSON) -> None:
+    # Only the finalize subresource changes a namespace's spec.
+    new["spec"] = old["spec"]
+
+
 def _default_service(service: JSON) -> None:
     spec = service.setdefault("spec", {})
     spec.setdefault("type", "ClusterIP")
@@ -86,6 +97,13 @@ def _prepare_service(service: JSON) -> None:
         if not spec.get("clusterIP"):
             spec["clusterIP"] = _service_address(service["metadata"]["uid"])
         spec["clusterIPs"] = [spec["clusterIP"]]
+
+
+def _inherit_service(new: JSON, old: JSON) -> None:
+    """A file that is applied again need not know the address."""
+    for field in ("clusterIP", "clusterIPs"):
+        if field in old["spec"] and new["spec"]["type"] != "ExternalName":
+            new["spec"].setdefault(field, old["spec"][field])
 
 
 def _service_address(uid: str) -> str:
@@ -223,7 +241,9 @@ def _validate_webhooks(configuration: JSON) -> Iterator[Cause]:
 
 
 _KINDS: dict[Storage, Kind] = {
-    resources.PODS: Kind(pods.set_defaults, pods.admit, pods.prepare, pods.validate, pods.validate_update),
+    resources.PODS: Kind(
+        pods.set_defaults, pods.inherit, pods.admit, pods.prepare, pods.validate, pods.validate_update
+    ),
     resources.JOBS: Kind(
         workloads.default_job,
         prepare=workloads.prepare_job,
@@ -255,8 +275,8 @@ _KINDS: dict[Storage, Kind] = {
         validate=workloads.validate_replicated,
         validate_update=workloads.validate_selector_update,
     ),
-    resources.NAMESPACES: Kind(_default_namespace, prepare=_prepare_namespace),
-    resources.SERVICES: Kind(_default_service, prepare=_prepare_service, validate=_validate_service),
+    resources.NAMESPACES: Kind(_default_namespace, _inherit_namespace, prepare=_prepare_namespace),
+    resources.SERVICES: Kind(_default_service, _inherit_service, prepare=_prepare_service, validate=_validate_service),
     resources.SECRETS: Kind(_default_secret, validate_update=_validate_data_update),
     Storage("", "configmaps"): Kind(validate_update=_validate_data_update),
     resources.PERSISTENT_VOLUME_CLAIMS: Kind(_default_claim, prepare=_prepare_claim, validate=_validate_claim),

@@ -168,12 +168,14 @@ def _merge_field(target: JSON, key: str, value: Any, structure: Structure) -> No
 
 
 def _merge_list(live: list[JSON], patch: list[JSON], rule: ListRule, structure: Structure) -> list[JSON]:
+    if not all(isinstance(item, dict) for item in (*live, *patch)):
+        raise PatchError("invalid JSON document: expected a list of objects")
     if any(item.get(_DIRECTIVE) == "replace" for item in patch):
         return [item for item in patch if item.get(_DIRECTIVE) != "replace"]
     merged = list(live)
     for item in patch:
         key = _key_of(item, rule)
-        if all(part is None for part in key):
+        if not any(name in item for name in rule.keys):
             raise PatchError(f"map: {item} does not contain declared merge key: {rule.keys[0]}")
         position = next((i for i, old in enumerate(merged) if _key_of(old, rule) == key), None)
         if item.get(_DIRECTIVE) == "delete":
@@ -186,10 +188,11 @@ def _merge_list(live: list[JSON], patch: list[JSON], rule: ListRule, structure: 
     return merged
 
 
-def _key_of(item: Any, rule: ListRule | None) -> tuple[Any, ...]:
+def _key_of(item: Any, rule: ListRule | None) -> str:
+    """What identifies an item of a list; text, since the values need not be hashable."""
     if rule is None or not rule.keys or not isinstance(item, dict):
-        return (item,) if not isinstance(item, dict) else (str(item),)
-    return tuple(item.get(key) for key in rule.keys)
+        return repr(item)
+    return repr([item.get(key) for key in rule.keys])
 
 
 def _ordered(items: list[Any], order: list[Any], rule: ListRule | None) -> list[Any]:

@@ -21,6 +21,14 @@ _API_VERSION_TEXT = "APIVersion defines the versioned schema of this representat
 _KIND_TEXT = "Kind is a string value representing the REST resource this object represents."
 
 
+# OpenAPI v2 describes nothing here, but has to be readable: kubectl falls back to it for kinds that v3 does not know
+# yet, and what it cannot read there it takes for a reason to refuse a file. Field 1: swagger, 2: info, 8: paths.
+# (With an "@" in its name, as requests write it, the type is one that Go cannot parse.)
+V2_PROTOBUF_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+V2_PROTOBUF = b"\x0a\x032.0" + b"\x12\x15\x0a\x0aKubernetes\x12\x07v1.36.0" + b"\x42\x00"
+V2_JSON: JSON = {"swagger": "2.0", "info": {"title": "Kubernetes", "version": "v1.36.0"}, "paths": {}}
+
+
 class OpenApi:
     """The documents of one server, made when first asked for and again when the registry has changed."""
 
@@ -155,7 +163,7 @@ _SCALARS: dict[str, JSON] = {
 
 
 def _shape_schema(schemas: JSON, shape: typetree.Shape) -> JSON:
-    if shape.form == "model":
+    if shape.model:
         if shape.model.endswith("JSONSchemaProps"):
             # kubectl follows references without end where a type contains itself.
             return {"type": "object"}

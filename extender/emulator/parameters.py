@@ -10,8 +10,15 @@ from extender.emulator.resources import JSON
 from extender.emulator.writes import WriteOptions
 
 
-async def read_body(request: web.BaseRequest) -> JSON:
-    return decoding.parse_body(request.content_type, await request.read())
+async def read_body(request: web.BaseRequest, model: str = "") -> JSON:
+    """The object in a request's body, by its model where one is named. Raises StatusError 400, 415."""
+    body = decoding.parse_body(_content_type(request), await request.read())
+    return decoding.to_model(model, body) if model else body
+
+
+def _content_type(request: web.BaseRequest) -> str:
+    # aiohttp makes up a type where the header is missing; the API takes such a body for JSON.
+    return request.content_type if "Content-Type" in request.headers else ""
 
 
 def write_options(request: web.BaseRequest) -> WriteOptions:
@@ -35,7 +42,7 @@ def _dry_run(value: str | None) -> bool:
 async def delete_options(request: web.BaseRequest) -> DeleteOptions:
     """The options of a delete, from its body or else its query. Raises StatusError 400, 422."""
     raw = await request.read()
-    body: JSON = decoding.parse_body(request.content_type if request.can_read_body or raw else "", raw) if raw else {}
+    body: JSON = decoding.parse_body(_content_type(request), raw) if raw else {}
     query = request.query
     for name in ("propagationPolicy", "orphanDependents", "gracePeriodSeconds"):
         if name in query and name not in body:
@@ -46,20 +53,19 @@ async def delete_options(request: web.BaseRequest) -> DeleteOptions:
         body["gracePeriodSeconds"] = int(body["gracePeriodSeconds"])
     if isinstance(body.get("orphanDependents"), str):
         body["orphanDependents"] = body["orphanDependents"] == "true"
-    options = subresources.delete_options(body)
+    options = subresources.delete_options(decoding.to_model("V1DeleteOptions", body))
     options.dry_run = options.dry_run or _dry_run(query.get("dryRun"))
     return options
 
 
 def patched_scale(scale: JSON, content_type: str, body: bytes) -> JSON:
+    """A Scale after a patch. Raises StatusError 400, 422."""
     patch = decoding.parse_yaml(body)
     # Only what the patch itself says is a precondition.
     scale["metadata"].pop("resourceVersion", None)
-    if content_type == patching.JSON_PATCH:
-        try:
-            result: JSON = patching.json_patch(scale, patch)
-        except patching.PatchError as error:
-            raise patching.refusal(error) from error
-        return result
-    merged: JSON = patching.merge_patch(scale, patch)
-    return merged
+    try:
+        is_json_patch = content_type == patching.JSON_PATCH
+        changed = patching.json_patch(scale, patch) if is_json_patch else patching.merge_patch(scale, patch)
+    except patching.PatchError as error:
+        raise patching.refusal(error) from error
+    return decoding.to_model("V1Scale", changed if isinstance(changed, dict) else {})

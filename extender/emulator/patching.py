@@ -29,8 +29,10 @@ def refusal(error: PatchError) -> StatusError:
     return StatusError(422, "Invalid", message, details)
 
 
-def json_patch(document: Any, operations: list[JSON]) -> Any:
+def json_patch(document: Any, operations: Any) -> Any:
     """Apply RFC 6902 operations in order. Raises PatchError naming the one that fails."""
+    if not isinstance(operations, list):
+        raise PatchError("unable to decode patch: not a list of operations")
     for operation in operations:
         if not isinstance(operation, dict) or not isinstance(operation.get("path"), str):
             raise PatchError("unable to decode patch: an operation needs op and path")

@@ -45,6 +45,19 @@ def admit(pod: JSON, store: Store) -> None:
     _resolve_priority(spec, store)
     spec.setdefault("serviceAccountName", "default")
     spec["serviceAccount"] = spec["serviceAccountName"]
+    _tolerate_outages(spec)
+
+
+def inherit(new: JSON, old: JSON) -> None:
+    """Keep the priority that was resolved at creation, and the tolerations that every pod has."""
+    spec = new["spec"]
+    for field in ("priority", "preemptionPolicy"):
+        if field in old["spec"]:
+            spec.setdefault(field, old["spec"][field])
+    _tolerate_outages(spec)
+
+
+def _tolerate_outages(spec: JSON) -> None:
     tolerations = spec.setdefault("tolerations", [])
     for key in _OUTAGES:
         if not any(_tolerates(toleration, key) for toleration in tolerations):

@@ -87,12 +87,15 @@ def label_selector(selector: JSON | None) -> list[Requirement] | None:
     for key, value in (selector.get("matchLabels") or {}).items():
         requirements.append(_membership(key, frozenset({value}), True))
     for expression in selector.get("matchExpressions") or ():
-        key, values = expression["key"], frozenset(expression.get("values") or ())
+        key, values = expression.get("key", ""), frozenset(expression.get("values") or ())
         operator = expression.get("operator")
         if operator in ("In", "NotIn"):
             requirements.append(_membership(key, values, operator == "In"))
         elif operator in ("Exists", "DoesNotExist"):
             requirements.append(_presence(key, operator == "Exists"))
+        else:
+            # No such operator: selecting nothing is the careful reading.
+            requirements.append(lambda _labels: False)
     return requirements
 
 

@@ -46,7 +46,7 @@ class DecodeError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A field's type. form: string, integer, number, boolean, quantity, any, list, map or model."""
+    """A field's type. form: string, integer, number, boolean, quantity, any, list, map, model, or model-or-boolean."""
 
     form: str
     item: Shape | None = None
@@ -73,6 +73,14 @@ _SCALARS = {
 }
 _QUANTITY = Shape("quantity")
 
+# The models leave these open, since JSON Schema allows more forms there than a structural schema may use.
+_SCHEMA = "V1JSONSchemaProps"
+_SCHEMA_PARTS = {
+    (_SCHEMA, "items"): Shape("model", model=_SCHEMA),
+    (_SCHEMA, "additionalProperties"): Shape("model-or-boolean", model=_SCHEMA),
+    (_SCHEMA, "not"): Shape("model", model=_SCHEMA),
+}
+
 
 @cache
 def fields_of(model: str) -> dict[str, Field]:
@@ -88,6 +96,8 @@ def fields_of(model: str) -> dict[str, Field]:
             shape = Shape("map", _QUANTITY)
         elif name in _QUANTITIES:
             shape = _QUANTITY
+        elif (model, name) in _SCHEMA_PARTS:
+            shape = _SCHEMA_PARTS[model, name]
         fields[name] = Field(name, shape, attribute)
     return fields
 
@@ -150,7 +160,9 @@ _EXPECTED: dict[str, tuple[tuple[type, ...], str]] = {
 
 def _prune(shape: Shape, value: Any, unknown: list[str], path: str, model: str) -> Any:
     form = shape.form
-    if form == "model":
+    if form == "model-or-boolean" and isinstance(value, bool):
+        return value
+    if shape.model:
         if not isinstance(value, dict):
             raise _mismatch(value, path, model, go_name(shape.model))
         return prune(shape.model, value, unknown, f"{path}.")

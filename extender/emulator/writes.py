@@ -93,6 +93,9 @@ class Writer:
         metadata = obj["metadata"]
         if not metadata.get("name") and metadata.get("generateName"):
             metadata["name"] = self._generate_name(resource.storage, namespace, metadata["generateName"])
+        if not metadata.get("name"):
+            cause = status.required("metadata.name", "name or generateName is required")
+            raise status.invalid_object(resource, "", [cause])
         metadata["uid"] = str(uuid.uuid4())
         metadata["creationTimestamp"] = now_text()
         if resource.generation:
@@ -192,7 +195,7 @@ class Writer:
         if not isinstance(applied, dict):
             raise status.bad_request("the applied configuration is not an object")
         decoding.check_type(resource, applied)
-        metadata = applied.setdefault("metadata", {})
+        metadata = applied["metadata"] = applied.get("metadata") or {}
         if metadata.setdefault("name", name) != name:
             raise status.bad_request(
                 f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
@@ -296,6 +299,7 @@ class Writer:
         new = transitions.split_status(resource, old, new, subresource)
         if not subresource:
             self._default(resource, kind, new)
+            kind.inherit(new, old)
         operation = Operation(
             "UPDATE", resource, current.namespace, new, old, options.dry_run, options.warnings, subresource
         )
@@ -318,7 +322,7 @@ class Writer:
             return None
         if options.dry_run:
             return _unstored(resource.storage, new)
-        if may_vanish(new):
+        if may_vanish(resource.storage, new):
             return self._store.remove(current, new)
         if new == old:
             return current

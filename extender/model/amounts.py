@@ -34,6 +34,7 @@ _LONGEST_QUANTITY = 64
 # The default of 28 digits would round what is written with more, down as well as up.
 _EXACT = Context(prec=200)
 _LARGEST = Decimal(2) ** 62
+_LARGEST_AMOUNT = 2**50  # thousands of them still add up within 64 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,10 @@ def count(text: str | int | float) -> int:
 
 def _scaled(value: Decimal, factor: Decimal, up: bool) -> int:
     scaled = _EXACT.multiply(value, factor)
-    return int(scaled.to_integral_value(rounding=ROUND_CEILING if up else ROUND_FLOOR, context=_EXACT))
+    whole = int(scaled.to_integral_value(rounding=ROUND_CEILING if up else ROUND_FLOOR, context=_EXACT))
+    if abs(whole) > _LARGEST_AMOUNT:
+        raise ValueError(f"beyond any machine: {whole}")
+    return whole
 
 
 def format_milli(milli: int) -> str:

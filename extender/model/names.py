@@ -31,6 +31,7 @@ NODE_GPU_PRODUCT = "nvidia.com/gpu.product"
 
 # Written on pods by the Binding.
 GPU_DEVICES_ANNOTATION = "runai-gpu"
+GPU_SHARE_ANNOTATION = "runai-gpu-share"  # milli-GPU of each device: what the owner edits later changes nothing
 RESOURCE_TYPE_ANNOTATION = "received-resource-type"
 GPU_GROUP_LABEL = "runai-gpu-group"  # one device; several: `runai-gpu-group/<group>: <group>` each
 RESOURCE_TYPE_REGULAR = "Regular"

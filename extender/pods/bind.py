@@ -13,6 +13,7 @@ from enum import Enum, auto
 
 from extender.cluster.picture import HoldState, Picture, PodRecord
 from extender.model import names
+from extender.model.amounts import GPU
 from extender.model.names import NodeName, PodUID
 from extender.model.pod import Placement, Pod
 from extender.pods import placement
@@ -75,14 +76,15 @@ def begin(picture: Picture, request: BindRequest, policy: Policy, *, now: float)
         if hold.placement.node == request.node:
             return Done()
         return Refused(f"pod {record.pod.key} is already bound to node {hold.placement.node}")
-    if picture.ledger(request.node) is None:
-        picture.release(request.uid)
+    under_way = hold is not None and hold.state is not HoldState.RESERVED
+    if hold is not None and under_way and hold.placement.node != request.node:
+        return Refused(f"a Binding of pod {record.pod.key} to node {hold.placement.node} is under way")
+    ledger = picture.ledger(request.node)
+    if ledger is None:
+        if not under_way:
+            picture.release(request.uid)
         # The API server would accept a node that does not exist.
         return Refused(f"node {request.node} does not exist")
-    if hold is not None and hold.state is not HoldState.RESERVED:
-        if hold.placement.node != request.node:
-            return Refused(f"a Binding of pod {record.pod.key} to node {hold.placement.node} is under way")
-        return _write(record.pod, hold.placement)
     if hold is None or hold.placement.node != request.node:
         picture.release(request.uid)
         verdict = admit(picture, record)
@@ -93,9 +95,9 @@ def begin(picture: Picture, request: BindRequest, policy: Policy, *, now: float)
         if seat is None:
             return Refused(f"pod {record.pod.key} does not fit on node {request.node} any more")
         picture.reserve(request.uid, seat, now=now, expires=None, state=HoldState.BINDING)
-        return _write(record.pod, seat)
-    picture.set_state(request.uid, HoldState.BINDING)
-    return _write(record.pod, hold.placement)
+        return _write(record.pod, seat, ledger.gpu_memory_mib)
+    picture.set_state(request.uid, HoldState.BINDING, now=now)
+    return _write(record.pod, hold.placement, ledger.gpu_memory_mib)
 
 
 def settle(picture: Picture, uid: PodUID, outcome: Outcome) -> None:
@@ -117,7 +119,7 @@ def _is_bound(record: PodRecord) -> bool:
     return record.hold is not None and record.hold.state is HoldState.BOUND
 
 
-def _write(pod: Pod, seat: Placement) -> Write:
+def _write(pod: Pod, seat: Placement, gpu_memory_mib: int) -> Write:
     annotations: dict[str, str] = {}
     labels: dict[str, str] = {}
     if not pod.gpu.is_cpu_only:
@@ -125,6 +127,8 @@ def _write(pod: Pod, seat: Placement) -> Write:
         annotations[names.RESOURCE_TYPE_ANNOTATION] = kind
     if seat.devices:
         annotations[names.GPU_DEVICES_ANNOTATION] = ",".join(str(index) for index in seat.indices)
+        if pod.gpu.is_shared:
+            annotations[names.GPU_SHARE_ANNOTATION] = str(pod.gpu.share_on(gpu_memory_mib) or GPU)
     groups = [group for _, group in seat.devices if group]
     if len(groups) == 1:
         labels[names.GPU_GROUP_LABEL] = groups[0]

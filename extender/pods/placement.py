@@ -83,17 +83,17 @@ def new_group(pod: Pod, node: NodeName, index: int) -> str:
 
 
 def fitting(picture: Picture, pod: Pod, offered: Sequence[str]) -> list[str]:
-    """The offered nodes that have the devices now, in the order offered."""
+    """The offered nodes that have the devices now, each once, in the order offered."""
     fits = score.fits(pod.gpu, picture.table.arrays())
     row_of = picture.table.row_of
-    return [name for name in offered if name in row_of and fits[row_of[NodeName(name)]]]
+    return [name for name in dict.fromkeys(offered) if name in row_of and fits[row_of[NodeName(name)]]]
 
 
 def points(picture: Picture, pod: Pod, offered: Sequence[str], policy: Policy) -> list[tuple[str, int]]:
-    """kube-scheduler's 0..10 for each offered node, in the order offered; 0 for a node we do not know."""
+    """kube-scheduler's 0..10 for each offered node, each once, in the order offered; 0 for one we do not know."""
     values = score.points(pod.gpu, picture.table.arrays(), policy.strategy_for(pod)).tolist()
     row_of = picture.table.row_of
-    return [(name, values[row_of[NodeName(name)]] if name in row_of else 0) for name in offered]
+    return [(name, values[row_of[NodeName(name)]] if name in row_of else 0) for name in dict.fromkeys(offered)]
 
 
 def _best_row(values: score.Ints, rank: score.Ints) -> int | None:

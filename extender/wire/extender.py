@@ -50,7 +50,7 @@ def decode_args(body: bytes) -> Args:
     if listed is None:
         return Args(pods.parse(pod), ())
     try:
-        nodes = {node["metadata"]["name"]: node for node in listed.get("items") or ()}
+        nodes = {_text(node["metadata"]["name"]): node for node in listed.get("items") or ()}
     except (KeyError, TypeError, AttributeError) as error:
         raise MalformedError("Nodes must be a NodeList whose items have names") from error
     return Args(pods.parse(pod), list(nodes), nodes)
@@ -75,12 +75,12 @@ def decode_candidates(body: bytes) -> dict[str, tuple[list[PodUID], int]]:
     try:
         if meta is not None:
             return {
-                node: ([PodUID(pod["UID"]) for pod in victims.get("Pods") or ()], _violations(victims))
+                node: ([PodUID(_text(pod["UID"])) for pod in victims.get("Pods") or ()], _violations(victims))
                 for node, victims in meta.items()
             }
         return {
             node: (
-                [PodUID(pod["metadata"]["uid"]) for pod in victims.get("Pods") or ()],
+                [PodUID(_text(pod["metadata"]["uid"])) for pod in victims.get("Pods") or ()],
                 _violations(victims),
             )
             for node, victims in (full or {}).items()
@@ -167,6 +167,12 @@ def _field(document: Json, key: str) -> Any:
         return document[key]
     lowered = key.lower()
     return next((value for name, value in document.items() if name.lower() == lowered), None)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a text is expected")
+    return value
 
 
 def _violations(victims: Json) -> int:

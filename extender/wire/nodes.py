@@ -25,6 +25,8 @@ def parse(obj: Json) -> Node:
         metadata = obj["metadata"]
         labels = metadata.get("labels") or {}
         status = obj.get("status") or {}
+        if not isinstance(metadata["name"], str) or not metadata["name"]:
+            raise TypeError("name must be a text")
         allocatable = status.get("allocatable") or {}
         capacity = status.get("capacity") or {}
         gpus = min(_count(allocatable.get(names.GPU_RESOURCE)), _MOST_DEVICES)

@@ -30,7 +30,7 @@ def parse(obj: Json) -> Pod:
         status = obj.get("status") or {}
         annotations = metadata.get("annotations") or {}
         labels = metadata.get("labels") or {}
-        if not (isinstance(uid, str) and isinstance(name, str) and uid and name and isinstance(namespace, str)):
+        if not (_text(uid) and _text(name) and _text(namespace)):
             raise TypeError("uid and name must be texts")
         resources, error = _resources(spec)
         request = NO_GPU
@@ -38,7 +38,13 @@ def parse(obj: Json) -> Pod:
             request = gpu.parse_gpu_request(annotations, resources)
         except GpuRequestError as refused:
             error = error or str(refused)
-        placement = _placement(spec, annotations, labels, request)
+        node = _text(spec.get("nodeName"))
+        placement = _placement(node, annotations, labels, request) if node else None
+        if placement is not None and placement.devices:
+            # What the Binding recorded counts, whatever the annotations of the request say by now.
+            request, error = _recorded(annotations, request, len(placement.devices)), ""
+        spec_class = _text(spec.get("priorityClassName"))
+        priority_class = _text(labels.get(names.PRIORITY_CLASS_LABEL)) or spec_class
         return Pod(
             uid=PodUID(uid),
             namespace=namespace,
@@ -49,24 +55,41 @@ def parse(obj: Json) -> Pod:
             gpu_error=error,
             cpu_milli=resources.get("cpu", 0),
             memory_mib=resources.get("memory", 0),
-            queue_label=next((labels[key] for key in names.QUEUE_LABELS if labels.get(key)), ""),
-            group=annotations.get(names.GROUP_NAME_ANNOTATION) or annotations.get(names.POD_GROUP_ANNOTATION) or "",
-            priority_class=labels.get(names.PRIORITY_CLASS_LABEL) or spec.get("priorityClassName") or "",
-            priority=spec.get("priority"),
+            queue_label=next(filter(None, (_text(labels.get(key)) for key in names.QUEUE_LABELS)), ""),
+            group=_text(annotations.get(names.GROUP_NAME_ANNOTATION))
+            or _text(annotations.get(names.POD_GROUP_ANNOTATION)),
+            priority_class=priority_class,
+            # The number belongs to the class of the spec, not to one that a label names.
+            priority=_whole(spec.get("priority")) if priority_class == spec_class else None,
             owner_kind=_owner_kind(metadata.get("ownerReferences") or ()),
-            scheduler=spec.get("schedulerName") or "",
+            scheduler=_text(spec.get("schedulerName")),
             placement=placement,
             deleting=bool(metadata.get("deletionTimestamp")),
             gated=bool(spec.get("schedulingGates")),
             slow_volumes=_has_slow_volumes(spec),
-            created=metadata.get("creationTimestamp") or "",
+            created=_text(metadata.get("creationTimestamp")),
         )
     except (KeyError, TypeError, AttributeError, IndexError) as error_:
         raise MalformedError(f"not a Pod: {type(error_).__name__}: {str(error_)[:80]}") from error_
 
 
+def _text(value: object) -> str:
+    """A text, "" for none; another type is no pod."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise TypeError(f"a text is expected, not {type(value).__name__}")
+    return value
+
+
+def _whole(value: object) -> int | None:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    raise TypeError(f"a whole number is expected, not {type(value).__name__}")
+
+
 def _version(text: object) -> int:
-    return int(text) if isinstance(text, str) and text.isdigit() and len(text) < 20 else 0
+    return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 20 else 0
 
 
 def _owner_kind(owners: Iterable[Json]) -> str:
@@ -140,23 +163,34 @@ def _add(sums: dict[str, int], container: Json, error: str) -> str:
 
 
 def _placement(
-    spec: Json, annotations: Mapping[str, str], labels: Mapping[str, str], request: gpu.GpuRequest
-) -> Placement | None:
-    """Where the object says the pod is. Device records count only here: on an unbound pod they are forged."""
-    node = spec.get("nodeName")
-    if not node:
-        return None
-    indices = _indices(annotations.get(names.GPU_DEVICES_ANNOTATION) or "")
-    if not indices or len(indices) != request.devices:
+    node: str, annotations: Mapping[str, str], labels: Mapping[str, str], request: gpu.GpuRequest
+) -> Placement:
+    """Where the object says the pod is. Device records count only on a bound pod: on any other they are forged."""
+    indices = _indices(_text(annotations.get(names.GPU_DEVICES_ANNOTATION)))
+    if request.is_whole and len(indices) != request.devices:
+        # Limits cannot change after creation, so here it is the record that was edited.
         return Placement(NodeName(node))
-    if not request.is_shared:
+    if not indices or request.mig:
+        return Placement(NodeName(node))
+    if request.is_whole:
         return Placement(NodeName(node), tuple((index, "") for index in indices))
-    groups = [labels.get(names.GPU_GROUP_LABEL) or ""]
+    if not annotations.get(names.GPU_SHARE_ANNOTATION) and len(indices) != request.devices:
+        return Placement(NodeName(node))
+    groups = [_text(labels.get(names.GPU_GROUP_LABEL))]
     if len(indices) > 1:
-        groups = (annotations.get(names.GPU_GROUP_LABEL) or "").split(",")
+        groups = _text(annotations.get(names.GPU_GROUP_LABEL)).split(",")
     if len(groups) != len(indices):
         groups = [""] * len(indices)
     return Placement(NodeName(node), tuple(zip(indices, groups, strict=True)))
+
+
+def _recorded(annotations: Mapping[str, str], request: gpu.GpuRequest, devices: int) -> gpu.GpuRequest:
+    """The request as it was bound: the recorded share of each device, else what the pod asks for."""
+    share = _text(annotations.get(names.GPU_SHARE_ANNOTATION))
+    if request.is_whole or not (share.isascii() and share.isdigit() and len(share) <= 4):
+        return request
+    milli = int(share)
+    return gpu.GpuRequest(devices, share_milli=milli) if 0 < milli <= amounts.GPU else request
 
 
 def _indices(text: str) -> list[int]:

@@ -52,6 +52,7 @@ __all__ = [
     "ComponentFailedError",
     "ControlPlane",
     "binaries_directory",
+    "can_name_hosts",
     "find_binaries",
     "missing_binaries",
     "write_scheduler_config",
@@ -187,7 +188,7 @@ class _Process:
             if self._popen.poll() is None:
                 self._popen.terminate()
                 deadline = time.monotonic() + grace_s
-                while self._popen.poll() is None and time.monotonic() < deadline:  # noqa: ASYNC110 - no event
+                while self._popen.poll() is None and time.monotonic() < deadline:
                     await asyncio.sleep(_POLL_S)
         finally:  # also when the wait itself is cancelled
             self.kill()
@@ -211,6 +212,18 @@ def _dies_with_parent() -> list[str]:
     if setpriv is None or threading.current_thread() is not threading.main_thread():
         return []
     return [setpriv, "--pdeathsig", "KILL", "--"]
+
+
+# `sh -c SCRIPT HOSTNAME COMMAND…` in a UTS namespace of its own.
+_ON_HOST = ("unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"')
+
+
+def can_name_hosts() -> bool:
+    """Whether :meth:`ControlPlane.start_replica` can work here: it needs `unshare` and the right to use it."""
+    if shutil.which("unshare") is None:
+        return False
+    done = subprocess.run([*_ON_HOST, "probe", "true"], capture_output=True, check=False, timeout=30)
+    return done.returncode == 0
 
 
 def _free_ports(count: int) -> list[int]:
@@ -345,12 +358,20 @@ def _kubeconfig(url: str, credentials: _Credentials) -> bytes:
     ).encode()
 
 
-def write_scheduler_config(source: Path, target: Path, *, kubeconfig: Path, extender_url: str | None = None) -> None:
+def write_scheduler_config(
+    source: Path,
+    target: Path,
+    *,
+    kubeconfig: Path,
+    extender_url: str | None = None,
+    leader_elect: bool = False,
+) -> None:
     """Copy a KubeSchedulerConfiguration file, changed only in what ties it to a place.
 
     The copy's ``clientConnection.kubeconfig`` is `kubeconfig` and its ``leaderElection.leaderElect`` is
-    false. With `extender_url` (such as ``http://127.0.0.1:40001``), every extender's ``urlPrefix`` takes that
-    scheme, host and port and keeps its own path. The rest (profiles, plugins, timeouts) stays as it is.
+    `leader_elect` (then with lease times of seconds). With `extender_url` (such as
+    ``http://127.0.0.1:40001``), every extender's ``urlPrefix`` takes that scheme, host and port and keeps its
+    own path. The rest (profiles, plugins, timeouts) stays as it is.
 
     Raises ``ValueError`` when `source` is no KubeSchedulerConfiguration, or when `extender_url` is given and
     `source` has no extender to point at it.
@@ -359,7 +380,8 @@ def write_scheduler_config(source: Path, target: Path, *, kubeconfig: Path, exte
     if not isinstance(config, dict) or config.get("kind") != "KubeSchedulerConfiguration":
         raise ValueError(f"{source} is no KubeSchedulerConfiguration")
     config["clientConnection"] = {**(config.get("clientConnection") or {}), "kubeconfig": str(kubeconfig)}
-    config["leaderElection"] = {**(config.get("leaderElection") or {}), "leaderElect": False}
+    times = {"leaseDuration": "4s", "renewDeadline": "3s", "retryPeriod": "1s"} if leader_elect else {}
+    config["leaderElection"] = {**(config.get("leaderElection") or {}), "leaderElect": leader_elect, **times}
     if extender_url is not None:
         extenders = config.get("extenders") or []
         if not extenders:
@@ -502,14 +524,7 @@ class ControlPlane:
         copy = self.directory / "scheduler-config.yaml"
         write_scheduler_config(config, copy, kubeconfig=self.kubeconfig, extender_url=extender_url)
         (port,) = _free_ports(1)
-        command = [
-            str(self._binaries.kube_scheduler),
-            f"--config={copy}",
-            *self._serving_args("kube-scheduler", port),
-        ]
-        if feature_gates:
-            gates = ",".join(f"{name}={str(on).lower()}" for name, on in sorted(feature_gates.items()))
-            command.append(f"--feature-gates={gates}")
+        command = self._scheduler_command("kube-scheduler", copy, port, feature_gates)
         self._scheduler_starts += 1
         # A log of its own for each start: a test that restarts the scheduler wants to read both.
         suffix = "" if self._scheduler_starts == 1 else f"-{self._scheduler_starts}"
@@ -531,7 +546,40 @@ class ControlPlane:
         finally:
             self._processes.remove(scheduler)
 
+    # -- several schedulers
+
+    async def start_replica(
+        self,
+        hostname: str,
+        config: Path,
+        *,
+        extender_url: str,
+        feature_gates: Mapping[str, bool] | None = None,
+    ) -> None:
+        """Start one of several kube-schedulers that elect a leader by the Lease that `config` names.
+
+        It believes to run on host `hostname`, which begins its identity in the Lease; that takes a UTS namespace
+        of its own, see :func:`can_name_hosts`. It is called `hostname` here, too (:meth:`kill`, :meth:`log`).
+        Lease times are shortened to seconds. Raises as :meth:`start_scheduler`.
+        """
+        copy = self.directory / f"{hostname}-config.yaml"
+        write_scheduler_config(config, copy, kubeconfig=self.kubeconfig, extender_url=extender_url, leader_elect=True)
+        (port,) = _free_ports(1)
+        process = self._spawn(
+            hostname,
+            [*_ON_HOST, hostname, *self._scheduler_command(hostname, copy, port, feature_gates)],
+        )
+        await self._ready(process, f"https://127.0.0.1:{port}/healthz")
+
     # -- faults
+
+    async def kill(self, component: str) -> None:
+        """kill -9; the component is not part of this control plane any more. Nothing of that name is no error."""
+        for process in [process for process in self._processes if process.name == component]:
+            process.kill()
+            self._processes.remove(process)
+            if process is self._scheduler:
+                self._scheduler, self.scheduler_url = None, None
 
     @contextlib.contextmanager
     def paused(self, component: str) -> Iterator[None]:
@@ -620,6 +668,21 @@ class ControlPlane:
             *self._controller_manager_args,
         ]
         await self._ready(self._spawn("kube-controller-manager", command), f"https://127.0.0.1:{port}/healthz")
+
+    def _scheduler_command(
+        self, name: str, config: Path, port: int, feature_gates: Mapping[str, bool] | None
+    ) -> list[str]:
+        if not self._processes or self._binaries is None:
+            raise RuntimeError("this control plane is not running")
+        command = [
+            str(self._binaries.kube_scheduler),
+            f"--config={config}",
+            *self._serving_args(name, port),
+        ]
+        if feature_gates:
+            gates = ",".join(f"{gate}={str(on).lower()}" for gate, on in sorted(feature_gates.items()))
+            command.append(f"--feature-gates={gates}")
+        return command
 
     def _serving_args(self, name: str, port: int) -> list[str]:
         """Flags of a component's own HTTPS server: a self-signed certificate, the API server's tokens."""

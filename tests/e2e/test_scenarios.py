@@ -12,11 +12,8 @@ from tests.scenarios import runner
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest.mark.parametrize("file", runner.FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", runner.files(RealCluster.abilities), ids=lambda file: file.stem)
 async def test_scenario(file: Path, real_cluster: RealCluster) -> None:
     scenario = runner.load(file)
-    lacking = set(scenario.get("needs") or ()) - real_cluster.abilities
-    if lacking:
-        pytest.skip(f"this cluster cannot {', '.join(sorted(lacking))}")
     await real_cluster.clear()
     await runner.run(scenario, real_cluster, extender_port=real_cluster.extender_port)

@@ -47,8 +47,18 @@ async def test_the_collection_form_takes_the_name_from_the_body(api, pod) -> Non
     ("what", "spec", "metadata", "message"),
     [
         ("bound", {"nodeName": "n0"}, {}, 'pods/binding "p": pod p is already assigned to node "n0"'),
-        ("gated", {"schedulingGates": [{"name": "g"}]}, {}, 'pods/binding "p": pod p has non-empty .spec.schedulingGates'),
-        ("another pod of that name", {}, {"uid": "old"}, "Precondition failed: UID in precondition: old, UID in object meta:"),
+        (
+            "gated",
+            {"schedulingGates": [{"name": "g"}]},
+            {},
+            'pods/binding "p": pod p has non-empty .spec.schedulingGates',
+        ),
+        (
+            "another pod of that name",
+            {},
+            {"uid": "old"},
+            "Precondition failed: UID in precondition: old, UID in object meta:",
+        ),
         ("a stale version", {}, {"resourceVersion": "1"}, "Precondition failed: ResourceVersion in precondition: 1,"),
     ],
 )

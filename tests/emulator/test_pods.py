@@ -130,7 +130,11 @@ async def test_priority_comes_from_its_class(api, pod) -> None:
     [
         ("image", [{"op": "replace", "path": "/spec/containers/0/image", "value": "i:2"}], None),
         ("a toleration more", [{"op": "add", "path": "/spec/tolerations/-", "value": {"operator": "Exists"}}], None),
-        ("a toleration less", [{"op": "remove", "path": "/spec/tolerations/0"}], "existing toleration can not be modified"),
+        (
+            "a toleration less",
+            [{"op": "remove", "path": "/spec/tolerations/0"}],
+            "existing toleration can not be modified",
+        ),
         ("a gate less", [{"op": "remove", "path": "/spec/schedulingGates/0"}], None),
         (
             "a gate more",
@@ -138,7 +142,11 @@ async def test_priority_comes_from_its_class(api, pod) -> None:
             "only deletion is allowed, but found new scheduling gate 'h'",
         ),
         ("node selector while gated", [{"op": "add", "path": "/spec/nodeSelector", "value": {"a": "b"}}], None),
-        ("scheduler", [{"op": "replace", "path": "/spec/schedulerName", "value": "x"}], "pod updates may not change fields"),
+        (
+            "scheduler",
+            [{"op": "replace", "path": "/spec/schedulerName", "value": "x"}],
+            "pod updates may not change fields",
+        ),
         ("node", [{"op": "add", "path": "/spec/nodeName", "value": "n"}], "cannot be set until all schedulingGates"),
         (
             "resources",
@@ -149,7 +157,8 @@ async def test_priority_comes_from_its_class(api, pod) -> None:
     ],
 )
 async def test_what_may_change(api, pod, what: str, patch: Any, refusal: str | None) -> None:
-    created = await api.create(PODS, pod(schedulingGates=[{"name": "g"}]))
+    own = {"key": "a", "operator": "Exists"}
+    created = await api.create(PODS, pod(schedulingGates=[{"name": "g"}], tolerations=[own]))
     code, answer = await api.call("PATCH", f"{PODS}/p", patch, "application/json-patch+json")
     if refusal is None:
         assert code == 200, answer
@@ -186,3 +195,10 @@ async def test_conditions_of_a_status_merge_by_type(api, pod) -> None:
         patch = {"status": {"conditions": [{"type": type_, "status": "True"}]}}
         patched = await api.patch(f"{PODS}/p/status", patch, "strategic-merge-patch+json")
     assert [c["type"] for c in patched["status"]["conditions"]] == ["Ready", "Initialized"]
+
+
+async def test_a_replacing_file_need_not_repeat_what_admission_decided(api, pod) -> None:
+    created = await api.create(PODS, pod(serviceAccountName="default"))
+    code, answer = await api.call("PUT", f"{PODS}/p", {**pod(serviceAccountName="default"), "metadata": {"name": "p"}})
+    assert code == 200, answer
+    assert answer["spec"] == created["spec"]

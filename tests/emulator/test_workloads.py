@@ -1,341 +1,146 @@
-"""The small Job, StatefulSet, ReplicaSet and Deployment controllers, with kubelets that run what they make."""
+"""Jobs, StatefulSets and Deployments: what the server adds to them and refuses."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
-from extender.emulator.cluster import EmbeddedCluster
-from extender.emulator.kubelet import Behaviour
-from extender.emulator.scheduler import SchedulerConfig
-
-Json = dict[str, Any]
-PODS = "/api/v1/namespaces/default/pods"
 JOBS = "/apis/batch/v1/namespaces/default/jobs"
 SETS = "/apis/apps/v1/namespaces/default/statefulsets"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
-REPLICA_SETS = "/apis/apps/v1/namespaces/default/replicasets"
 
 
-@pytest.fixture
-async def cluster() -> AsyncIterator[EmbeddedCluster]:
-    async with EmbeddedCluster(
-        nodes=1,
-        behaviour=Behaviour(start_delay_s=0.01, stop_delay_s=0.01),
-        scheduler_config=SchedulerConfig(frozenset({"default-scheduler"})),
-        retry_backoff_s=0.05,
-    ) as cluster:
-        cluster.start_scheduler("http://127.0.0.1:1")
-        yield cluster
+def template(labels: dict[str, str] | None = None, **spec: Any) -> dict[str, Any]:
+    container = {"name": "c", "image": "i:1", "resources": spec.pop("resources", {})}
+    return {"metadata": {"labels": labels or {}}, "spec": {"containers": [container], **spec}}
 
 
-def template(*, gpus: int = 0, restart: str = "Always", **annotations: str) -> Json:
-    limits = {"resources": {"limits": {"nvidia.com/gpu": str(gpus)}}} if gpus else {}
-    return {
-        "metadata": {
-            "labels": {"app": "w"},
-            "annotations": {f"emulator.run.ai/{key.replace('_', '-')}": value for key, value in annotations.items()},
-        },
-        "spec": {"restartPolicy": restart, "containers": [{"name": "c", "image": "i", **limits}]},
+def job(**spec: Any) -> dict[str, Any]:
+    spec = {"template": template(restartPolicy="Never"), **spec}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}, "spec": spec}
+
+
+def workload(kind: str, **spec: Any) -> dict[str, Any]:
+    labels = {"app": "x"}
+    spec = {"selector": {"matchLabels": labels}, "template": template(labels), **spec}
+    return {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "w"}, "spec": spec}
+
+
+async def test_a_job_gets_defaults_labels_and_a_selector(api) -> None:
+    created = await api.create(JOBS, job())
+    spec, uid = created["spec"], created["metadata"]["uid"]
+    assert (spec["parallelism"], spec["completions"], spec["backoffLimit"], spec["suspend"]) == (1, 1, 6, False)
+    assert spec["selector"] == {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
+    assert spec["template"]["metadata"]["labels"] == {
+        "controller-uid": uid,
+        "job-name": "j",
+        "batch.kubernetes.io/controller-uid": uid,
+        "batch.kubernetes.io/job-name": "j",
     }
+    assert spec["template"]["spec"]["schedulerName"] == "default-scheduler"
 
 
-def job(*, gpus: int = 0, annotations: dict[str, str] | None = None, **spec: Any) -> Json:
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {"name": "j"},
-        "spec": {"template": template(gpus=gpus, restart="Never", **(annotations or {})), **spec},
+async def test_manual_selector(api) -> None:
+    selector = {"matchLabels": {"a": "b"}}
+    body = job(manualSelector=True, selector=selector, template=template({"a": "b"}, restartPolicy="Never"))
+    assert (await api.create(JOBS, body))["spec"]["selector"] == selector
+
+
+async def test_parallel_jobs_without_completions(api) -> None:
+    spec = (await api.create(JOBS, job(parallelism=3)))["spec"]
+    assert "completions" not in spec
+    assert spec["parallelism"] == 3
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        (
+            {"template": template()},
+            'spec.template.spec.restartPolicy: Required value: valid values: "OnFailure", "Never"',
+        ),
+        ({"parallelism": -1}, "spec.parallelism: Invalid value: -1: must be greater than or equal to 0"),
+        (
+            {"template": template(restartPolicy="Never", resources={"limits": {"nvidia.com/gpu": "0.5"}})},
+            "spec.template.spec.containers[0].resources.limits[nvidia.com/gpu]: Invalid value",
+        ),
+        ({"completionMode": "Indexed", "parallelism": 1}, "spec.completions: Required value: when completion mode is"),
+    ],
+)
+async def test_invalid_jobs(api, spec: dict[str, Any], expected: str) -> None:
+    code, _, message = await api.refusal("POST", JOBS, job(**spec))
+    assert code == 422
+    assert expected in message
+
+
+async def test_the_template_of_a_job_is_fixed_unless_it_is_suspended(api) -> None:
+    await api.create(JOBS, job())
+    patch = {"spec": {"template": {"spec": {"nodeSelector": {"a": "b"}}}}}
+    code, _, message = await api.refusal("PATCH", f"{JOBS}/j", patch, content_type="application/merge-patch+json")
+    assert code == 422
+    assert "spec.template: Invalid value" in message
+    assert "field is immutable" in message
+    waiting = job(suspend=True)
+    waiting["metadata"]["name"] = "waiting"
+    await api.create(JOBS, waiting)
+    patched = await api.patch(f"{JOBS}/waiting", patch)
+    assert patched["spec"]["template"]["spec"]["nodeSelector"] == {"a": "b"}
+    assert (await api.patch(f"{JOBS}/waiting", {"spec": {"suspend": False}}))["metadata"]["generation"] == 3
+
+
+@pytest.mark.parametrize(("path", "kind"), [(SETS, "StatefulSet"), (DEPLOYMENTS, "Deployment")])
+async def test_selectors_must_match_and_stay(api, path: str, kind: str) -> None:
+    code, _, message = await api.refusal("POST", path, workload(kind, template=template({"app": "other"})))
+    assert code == 422
+    assert "`selector` does not match template `labels`" in message
+    created = await api.create(path, workload(kind))
+    assert created["spec"]["replicas"] == 1
+    patch = {"spec": {"selector": {"matchLabels": {"app": "y"}}, "template": {"metadata": {"labels": {"app": "y"}}}}}
+    code, _, _ = await api.refusal("PATCH", f"{path}/w", patch, content_type="application/merge-patch+json")
+    assert code == 422
+
+
+async def test_what_may_change_in_a_stateful_set(api) -> None:
+    await api.create(SETS, workload("StatefulSet"))
+    await api.patch(f"{SETS}/w", {"spec": {"replicas": 3}})
+    code, _, message = await api.refusal(
+        "PATCH", f"{SETS}/w", {"spec": {"serviceName": "s"}}, content_type="application/merge-patch+json"
+    )
+    assert code == 422
+    assert "updates to statefulset spec for fields other than 'replicas'" in message
+
+
+async def test_scale(api) -> None:
+    await api.create(SETS, workload("StatefulSet"))
+    scale = await api.get(f"{SETS}/w/scale")
+    assert (scale["kind"], scale["spec"], scale["status"]["selector"]) == ("Scale", {"replicas": 1}, "app=x")
+    code, scale = await api.call("PUT", f"{SETS}/w/scale", {**scale, "spec": {"replicas": 4}})
+    assert (code, scale["spec"]["replicas"]) == (200, 4)
+    code, _, _ = await api.refusal("PUT", f"{SETS}/w/scale", {**scale, "metadata": {"resourceVersion": "1"}})
+    assert code == 409
+    await api.patch(f"{SETS}/w/scale", {"spec": {"replicas": 2}})
+    stored = await api.get(f"{SETS}/w")
+    assert (stored["spec"]["replicas"], stored["metadata"]["generation"]) == (2, 3)
+
+
+async def test_services_secrets_and_claims_get_their_defaults(api) -> None:
+    core = "/api/v1/namespaces/default"
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}}
+    spec = (await api.create(f"{core}/services", service))["spec"]
+    assert spec["clusterIP"].startswith("10.96.")
+    assert spec["ports"] == [{"port": 80, "protocol": "TCP", "targetPort": 80}]
+    code, replaced = await api.call("PUT", f"{core}/services/s", service)
+    assert (code, replaced["spec"]["clusterIP"]) == (200, spec["clusterIP"])
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {"a": "b"}}
+    created = await api.create(f"{core}/secrets", secret)
+    assert (created["data"], created["type"]) == ({"a": "Yg=="}, "Opaque")
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "c"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1024Mi"}}},
     }
-
-
-def workload(kind: str, replicas: int = 1, *, pods: Json | None = None, **spec: Any) -> Json:
-    return {
-        "apiVersion": "apps/v1",
-        "kind": kind,
-        "metadata": {"name": "w"},
-        "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": {"app": "w"}},
-            "template": pods or template(),
-            **({"serviceName": "w"} if kind == "StatefulSet" else {}),
-            **spec,
-        },
-    }
-
-
-async def reach(cluster: EmbeddedCluster, path: str, holds: Callable[[Json], bool]) -> Json:
-    """The object, as soon as `holds` is true of it."""
-    found: Json = {}
-    try:
-        async with asyncio.timeout(5):
-            while True:
-                found = await cluster.client.get(path)
-                if holds(found):
-                    return found
-                await asyncio.sleep(0.01)
-    except TimeoutError:
-        raise AssertionError(f"never came true; last: {found.get('spec')} {found.get('status')}") from None
-
-
-async def pods(cluster: EmbeddedCluster, count: int | None = None, phase: str | None = None) -> list[Json]:
-    """All pods in their order of creation; with `count`, as soon as there are so many in `phase`."""
-    found: list[Json] = []
-    async with asyncio.timeout(5):
-        while True:
-            items, _ = await cluster.client.list(PODS)
-            found = [item for item in items if phase is None or item["status"]["phase"] == phase]
-            if count is None or len(found) == count:
-                return sorted(found, key=lambda pod: pod["metadata"]["creationTimestamp"])
-            await asyncio.sleep(0.01)
-
-
-def names(found: list[Json]) -> list[str]:
-    return sorted(item["metadata"]["name"] for item in found)
-
-
-def conditions(obj: Json) -> dict[str, str]:
-    return {c["type"]: c["reason"] for c in obj["status"].get("conditions") or () if c["status"] == "True"}
-
-
-def has(kind: str) -> Callable[[Json], bool]:
-    return lambda obj: kind in conditions(obj)
-
-
-class TestJob:
-    async def test_pods_carry_the_jobs_name_labels_and_reference(self, cluster: EmbeddedCluster) -> None:
-        created = await cluster.client.create(JOBS, job())
-        (pod,) = await pods(cluster, 1, "Running")
-        metadata = pod["metadata"]
-        assert metadata["name"].startswith("j-")
-        assert len(metadata["name"]) == len("j-") + 5
-        assert metadata["labels"]["job-name"] == metadata["labels"]["batch.kubernetes.io/job-name"] == "j"
-        (owner,) = metadata["ownerReferences"]
-        assert (owner["kind"], owner["uid"], owner["controller"]) == ("Job", created["metadata"]["uid"], True)
-        status = (await reach(cluster, f"{JOBS}/j", lambda j: j["status"].get("ready") == 1))["status"]
-        assert status["active"] == 1
-        assert status["startTime"]
-
-    async def test_completions_run_at_most_parallelism_at_a_time(self, cluster: EmbeddedCluster) -> None:
-        spec = job(annotations={"run_seconds": "0.1"}, completions=3, parallelism=2)
-        await cluster.client.create(JOBS, spec)
-        most = 0
-        done: Json = {}
-        while not has("Complete")(done := await cluster.client.get(f"{JOBS}/j")) if done else True:
-            most = max(most, sum(p["status"]["phase"] in ("Pending", "Running") for p in await pods(cluster)))
-        assert most == 2
-        assert conditions(done) == {"SuccessCriteriaMet": "CompletionsReached", "Complete": "CompletionsReached"}
-        assert (done["status"]["succeeded"], done["status"]["active"]) == (3, 0)
-        assert done["status"]["completionTime"]
-        assert len(await pods(cluster)) == 3
-
-    async def test_failures_are_retried_up_to_the_limit(self, cluster: EmbeddedCluster) -> None:
-        await cluster.client.create(JOBS, job(annotations={"exit_code": "1"}, backoffLimit=2))
-        done = await reach(cluster, f"{JOBS}/j", has("Failed"))
-        assert conditions(done)["Failed"] == "BackoffLimitExceeded"
-        assert done["status"]["failed"] == 3
-        assert len(await pods(cluster)) == 3
-
-    async def test_a_pod_that_is_taken_away_is_replaced_and_counts_as_failed(self, cluster: EmbeddedCluster) -> None:
-        await cluster.client.create(JOBS, job())
-        (first,) = await pods(cluster, 1, "Running")
-        await cluster.client.delete(f"{PODS}/{first['metadata']['name']}")
-        done = await reach(cluster, f"{JOBS}/j", lambda j: j["status"].get("failed") == 1 and j["status"]["ready"] == 1)
-        assert done["status"]["active"] == 1
-        assert names(await pods(cluster, 1)) != names([first])
-
-    async def test_suspended_has_no_pods_and_resumes(self, cluster: EmbeddedCluster) -> None:
-        await cluster.client.create(JOBS, job(parallelism=2, completions=2, suspend=True))
-        await reach(cluster, f"{JOBS}/j", has("Suspended"))
-        assert await pods(cluster) == []
-        await cluster.client.patch(f"{JOBS}/j", {"spec": {"suspend": False}})
-        await pods(cluster, 2, "Running")
-        await cluster.client.patch(f"{JOBS}/j", {"spec": {"suspend": True}})
-        await pods(cluster, 0)
-        status = (await reach(cluster, f"{JOBS}/j", has("Suspended")))["status"]
-        assert status["failed"] == 0
-        assert "startTime" not in status
-
-    async def test_fewer_parallel_pods_on_request(self, cluster: EmbeddedCluster) -> None:
-        await cluster.client.create(JOBS, job(parallelism=3, completions=5))
-        await pods(cluster, 3, "Running")
-        await cluster.client.patch(f"{JOBS}/j", {"spec": {"parallelism": 1}})
-        await pods(cluster, 1)
-        assert (await cluster.client.get(f"{JOBS}/j"))["status"]["failed"] == 0
-
-    async def test_without_completions_one_success_is_enough(self, cluster: EmbeddedCluster) -> None:
-        await cluster.client.create(JOBS, job(annotations={"run_seconds": "0.05"}, parallelism=2))
-        done = await reach(cluster, f"{JOBS}/j", has("Complete"))
-        assert done["status"]["succeeded"] == 2
-
-    async def test_a_deadline_ends_it(self, cluster: EmbeddedCluster) -> None:
-        await cluster.client.create(JOBS, job(activeDeadlineSeconds=1))
-        await pods(cluster, 1, "Running")
-        done = await reach(cluster, f"{JOBS}/j", has("Failed"))
-        assert conditions(done)["Failed"] == "DeadlineExceeded"
-        await pods(cluster, 0)
-
-    async def test_it_is_cleaned_up_after_its_time(self, cluster: EmbeddedCluster) -> None:
-        await cluster.client.create(JOBS, job(annotations={"run_seconds": "0.05"}, ttlSecondsAfterFinished=0))
-        await pods(cluster, 1)
-        await pods(cluster, 0)
-        assert (await cluster.client.list(JOBS))[0] == []
-
-    async def test_indexed_pods_have_each_index_once(self, cluster: EmbeddedCluster) -> None:
-        await cluster.client.create(JOBS, job(completions=3, parallelism=3, completionMode="Indexed"))
-        found = await pods(cluster, 3, "Running")
-        key = "batch.kubernetes.io/job-completion-index"
-        assert sorted(pod["metadata"]["annotations"][key] for pod in found) == ["0", "1", "2"]
-        assert sorted(pod["spec"]["hostname"] for pod in found) == ["j-0", "j-1", "j-2"]
-
-    async def test_a_job_of_the_same_name_gets_pods_of_its_own(self, cluster: EmbeddedCluster) -> None:
-        await cluster.client.create(JOBS, job())
-        await pods(cluster, 1, "Running")
-        await cluster.client.delete(f"{JOBS}/j", options={"propagationPolicy": "Background"})
-        second = await cluster.client.create(JOBS, job())
-        async with asyncio.timeout(5):
-            while [pod["metadata"]["ownerReferences"][0]["uid"] for pod in await pods(cluster)] != [
-                second["metadata"]["uid"]
-            ]:
-                await asyncio.sleep(0.01)
-
-    async def test_what_the_server_refuses_is_an_event_of_the_job(self, cluster: EmbeddedCluster) -> None:
-        spec = job()
-        spec["spec"]["template"]["spec"]["priorityClassName"] = "unheard-of"
-        await cluster.client.create(JOBS, spec)
-        async with asyncio.timeout(5):
-            while True:
-                events, _ = await cluster.client.list("/api/v1/namespaces/default/events")
-                if refusals := [event for event in events if event["reason"] == "FailedCreate"]:
-                    break
-                await asyncio.sleep(0.01)
-        assert "unheard-of" in refusals[0]["message"]
-
-
-class TestStatefulSet:
-    async def test_pods_come_in_order_with_their_names_and_labels(self, cluster: EmbeddedCluster) -> None:
-        await cluster.client.create(SETS, workload("StatefulSet", 3))
-        found = await pods(cluster, 3, "Running")
-        assert names(found) == ["w-0", "w-1", "w-2"]
-        versions = {pod["metadata"]["name"]: pod["status"]["startTime"] for pod in found}
-        assert sorted(versions, key=lambda name: (versions[name], name)) == ["w-0", "w-1", "w-2"]
-        assert found[0]["metadata"]["labels"]["statefulset.kubernetes.io/pod-name"] == "w-0"
-        assert (found[0]["spec"]["hostname"], found[0]["spec"]["subdomain"]) == ("w-0", "w")
-        status = (await reach(cluster, f"{SETS}/w", lambda s: s["status"].get("readyReplicas") == 3))["status"]
-        assert status["replicas"] == status["updatedReplicas"] == status["currentReplicas"] == 3
-        assert status["currentRevision"] == status["updateRevision"]
-
-    async def test_a_pod_that_waits_holds_back_the_next(self, cluster: EmbeddedCluster) -> None:
-        await cluster.client.create(SETS, workload("StatefulSet", 2, pods=template(gpus=5)))
-        await pods(cluster, 1, "Pending")
-        await asyncio.sleep(0.1)
-        assert names(await pods(cluster)) == ["w-0"]
-
-    async def test_parallel_does_not_wait(self, cluster: EmbeddedCluster) -> None:
-        spec = workload("StatefulSet", 2, pods=template(gpus=5), podManagementPolicy="Parallel")
-        await cluster.client.create(SETS, spec)
-        assert names(await pods(cluster, 2, "Pending")) == ["w-0", "w-1"]
-
-    async def test_a_deleted_pod_is_replaced_under_its_name(self, cluster: EmbeddedCluster) -> None:
-        await cluster.client.create(SETS, workload("StatefulSet", 1))
-        (first,) = await pods(cluster, 1, "Running")
-        await cluster.client.delete(f"{PODS}/w-0")
-        async with asyncio.timeout(5):
-            while True:
-                found = await pods(cluster, 1, "Running")
-                if found[0]["metadata"]["uid"] != first["metadata"]["uid"]:
-                    break
-        assert names(found) == ["w-0"]
-
-    async def test_a_failed_pod_is_replaced(self, cluster: EmbeddedCluster) -> None:
-        await cluster.client.create(SETS, workload("StatefulSet", 1))
-        (first,) = await pods(cluster, 1, "Running")
-        await cluster.client.patch(f"{PODS}/w-0/status", {"status": {"phase": "Failed"}})
-        async with asyncio.timeout(5):
-            while True:
-                found = await pods(cluster, 1, "Running")
-                if found[0]["metadata"]["uid"] != first["metadata"]["uid"]:
-                    return
-
-    async def test_scaling_down_takes_the_highest(self, cluster: EmbeddedCluster) -> None:
-        await cluster.client.create(SETS, workload("StatefulSet", 3))
-        await pods(cluster, 3, "Running")
-        await cluster.client.patch(f"{SETS}/w", {"spec": {"replicas": 1}})
-        assert names(await pods(cluster, 1)) == ["w-0"]
-        await cluster.client.patch(f"{SETS}/w", {"spec": {"replicas": 0}})
-        await pods(cluster, 0)
-
-    async def test_a_new_template_is_rolled_out(self, cluster: EmbeddedCluster) -> None:
-        await cluster.client.create(SETS, workload("StatefulSet", 2))
-        await pods(cluster, 2, "Running")
-        image = {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "new"}]}}}}
-        await cluster.client.patch(f"{SETS}/w", image)
-        await reach(
-            cluster,
-            f"{SETS}/w",
-            lambda s: s["status"]["observedGeneration"] == 2 and s["status"].get("updatedReplicas") == 2,
-        )
-        found = await pods(cluster, 2, "Running")
-        assert {pod["spec"]["containers"][0]["image"] for pod in found} == {"new"}
-
-    async def test_claims_of_its_templates_are_made_and_mounted(self, cluster: EmbeddedCluster) -> None:
-        claim = {
-            "metadata": {"name": "data"},
-            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
-        }
-        await cluster.client.create(SETS, workload("StatefulSet", 1, volumeClaimTemplates=[claim]))
-        (pod,) = await pods(cluster, 1, "Running")
-        volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
-        assert volumes["data"]["persistentVolumeClaim"]["claimName"] == "data-w-0"
-        claims, _ = await cluster.client.list("/api/v1/namespaces/default/persistentvolumeclaims")
-        assert names(claims) == ["data-w-0"]
-
-
-class TestReplicaSetAndDeployment:
-    async def test_a_replica_set_keeps_its_number(self, cluster: EmbeddedCluster) -> None:
-        await cluster.client.create(REPLICA_SETS, workload("ReplicaSet", 2))
-        found = await pods(cluster, 2, "Running")
-        await cluster.client.delete(f"{PODS}/{found[0]['metadata']['name']}")
-        await reach(cluster, f"{REPLICA_SETS}/w", lambda s: s["status"].get("readyReplicas") == 2)
-        await cluster.client.patch(f"{REPLICA_SETS}/w", {"spec": {"replicas": 1}})
-        await pods(cluster, 1)
-
-    async def test_a_deployment_has_one_replica_set_a_template(self, cluster: EmbeddedCluster) -> None:
-        await cluster.client.create(DEPLOYMENTS, workload("Deployment", 2))
-        done = await reach(cluster, f"{DEPLOYMENTS}/w", lambda d: d["status"].get("availableReplicas") == 2)
-        assert conditions(done) == {"Available": "MinimumReplicasAvailable", "Progressing": "NewReplicaSetAvailable"}
-        (first,) = (await cluster.client.list(REPLICA_SETS))[0]
-        assert first["metadata"]["name"].startswith("w-")
-        image = {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "new"}]}}}}
-        await cluster.client.patch(f"{DEPLOYMENTS}/w", image)
-        await reach(
-            cluster,
-            f"{DEPLOYMENTS}/w",
-            lambda d: d["status"].get("updatedReplicas") == 2 and d["status"]["replicas"] == 2,
-        )
-        found = await pods(cluster, 2, "Running")
-        assert {pod["spec"]["containers"][0]["image"] for pod in found} == {"new"}
-        old = await cluster.client.get(f"{REPLICA_SETS}/{first['metadata']['name']}")
-        assert old["spec"]["replicas"] == 0
-
-    async def test_recreate_stops_the_old_before_it_starts_the_new(self, cluster: EmbeddedCluster) -> None:
-        spec = workload("Deployment", 1, pods=template(gpus=4), strategy={"type": "Recreate"})
-        await cluster.client.create(DEPLOYMENTS, spec)
-        await pods(cluster, 1, "Running")
-        annotation = {"spec": {"template": {"metadata": {"annotations": {"version": "2"}}}}}
-        await cluster.client.patch(f"{DEPLOYMENTS}/w", annotation)
-        async with asyncio.timeout(5):
-            while True:
-                found = await pods(cluster, 1, "Running")
-                if found[0]["metadata"]["annotations"].get("version") == "2":
-                    return
-
-    async def test_a_deleted_deployment_takes_everything_with_it(self, cluster: EmbeddedCluster) -> None:
-        await cluster.client.create(DEPLOYMENTS, workload("Deployment", 2))
-        await pods(cluster, 2, "Running")
-        await cluster.client.delete(f"{DEPLOYMENTS}/w")
-        await pods(cluster, 0)
-        assert (await cluster.client.list(REPLICA_SETS))[0] == []
+    created = await api.create(f"{core}/persistentvolumeclaims", claim)
+    assert created["status"] == {"phase": "Pending"}
+    assert created["spec"]["resources"]["requests"]["storage"] == "1Gi"

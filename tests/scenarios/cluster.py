@@ -34,7 +34,7 @@ def kubectl_path() -> Path | None:
 class Cluster(ABC):
     """An API server with our CRDs and priority classes, workload controllers and kubelets; no nodes at first.
 
-    abilities: what scenarios may ask for beyond that (`needs:`): `pause_api`.
+    abilities: what scenarios may ask for beyond that (`needs:`): `pause_api`, `faults`.
     """
 
     kubeconfig: Path
@@ -52,6 +52,10 @@ class Cluster(ABC):
 
     async def pause_api(self, seconds: float) -> None:
         """The API server does nothing for that long, its connections stay open."""
+        raise NotImplementedError
+
+    def fault(self, method: str, arguments: Json) -> None:
+        """Script a fault of the API server: a method of `extender.emulator.faults.Faults`."""
         raise NotImplementedError
 
     async def apply(self, text: str, *, namespace: str = "default") -> None:

@@ -11,7 +11,7 @@ from extender.emulator.kubelet import EXIT_CODE, RUN_SECONDS
 Json = dict[str, Any]
 
 EXPECT = "scenario.run.ai/expect"
-"""Annotation of generated pods that can never run: the reason they are refused with, one of `A,B`. Without it: runs if it fits."""
+"""Annotation of generated pods that can never run: the reason (one of `A,B`) they are refused with."""
 
 KEYS = frozenset(
     {"name", "namespace", "count", "gpus", "fraction", "memory", "devices", "mig", "cpu", "ram", "labels"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
-import importlib.util
 import json
 import os
 import shutil
@@ -184,7 +183,7 @@ class Extender:
             if child.poll() is None:
                 child.send_signal(number)
                 deadline = time.monotonic() + _STOP_S
-                while child.poll() is None and time.monotonic() < deadline:  # noqa: ASYNC110  Popen has no event
+                while child.poll() is None and time.monotonic() < deadline:
                     await asyncio.sleep(_POLL_S)
         finally:
             child.kill()
@@ -214,15 +213,7 @@ def _has_said_ready(log: Path, begin: int) -> bool:
 
 
 def _console_script() -> list[str]:
-    script = Path(sys.executable).parent / "runai-scheduler"
-    if importlib.util.find_spec("extender.cli.demo") is not None and script.exists():
-        return [str(script)]
-    # TODO: drop this once extender.cli.demo is there.
-    stand_in = (
-        "import sys, types; demo = types.ModuleType('extender.cli.demo'); demo.demo = lambda: None; "
-        "sys.modules['extender.cli.demo'] = demo; from extender.cli.scheduler import main; main()"
-    )
-    return [sys.executable, "-c", stand_in]
+    return [str(Path(sys.executable).parent / "runai-scheduler")]
 
 
 def _dies_with_parent() -> list[str]:

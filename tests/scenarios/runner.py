@@ -1,7 +1,7 @@
 """Plays a scenario file on a cluster.
 
     title, why      what it shows, and why it matters
-    needs           abilities of the cluster (`pause_api`) without which it is skipped
+    needs           abilities of the cluster (`pause_api`, `faults`) without which it is left out
     environment     of the extender, such as RUNAI_PLACEMENT__ANSWER
     nodes           [{count, and the fields of emulator.nodes.NodeShape}]
     projects        name → spec;  departments: name → spec
@@ -35,13 +35,18 @@ from tests.scenarios.recount import Recount
 Json = dict[str, Any]
 
 HERE = Path(__file__).parent
-FILES = sorted(HERE.glob("*.yaml"))
 
 _TOP = frozenset(["title", "why", "needs", "environment", "nodes", "projects", "departments", "steps"])
 _WITHIN_S = 45.0
 _POLL_S = 0.2
 _AT_ONCE = 8
 _SHOWN = 12
+
+
+def files(abilities: frozenset[str]) -> list[Path]:
+    """The scenarios that a cluster with these abilities can play."""
+    every = sorted(HERE.glob("*.yaml"))
+    return [file for file in every if abilities.issuperset(load(file).get("needs") or ())]
 
 
 def load(file: Path) -> Json:
@@ -81,31 +86,45 @@ class Run:
         )
         self._background: list[asyncio.Task[None]] = []
         self._said: list[str] = []
+        self._last_seen = ""
 
     async def play(self) -> None:
+        await self.extender.start()
+        await self._cluster.start_scheduler(self.extender.url)
+        await self.furnish()
+        for step in self._scenario["steps"]:
+            ((key, value),) = step.items()
+            await self.step(key, value)
+        await self.step("join", None)
+        await self.step("settled", None)
+        assert not self.extender.complaints(), f"errors in the log: {self.extender.complaints()[:3]}"
+
+    async def furnish(self) -> None:
+        """Nodes, departments, projects; returns when the projects have their namespaces."""
         for shape in self._scenario.get("nodes") or ():
             fields = dict(shape)
             await add_nodes(self._client, fields.pop("count"), NodeShape(**fields))
-        await self.extender.start()
-        await self._cluster.start_scheduler(self.extender.url)
         await self._make("Department", self._scenario.get("departments") or {})
         await self._make("Project", self._scenario.get("projects") or {})
         for project in self._scenario.get("projects") or {}:
             await self._until(lambda name=project: self._has_namespace(name), 15.0)
-        for number, step in enumerate(self._scenario["steps"], start=1):
-            ((key, value),) = step.items()
-            started = time.monotonic()
-            try:
-                await getattr(self, f"_step_{key}")(value)
-            except AssertionError as error:
-                history = "\n".join(self._said)
-                raise AssertionError(
-                    f"step {number} ({key}): {error}\n{history}\nthe extender's log ends:\n{self.extender.tail(30)}"
-                ) from error
-            self._said.append(f"step {number} {key}: {time.monotonic() - started:.2f} s")
-        await self._step_join(None)
-        await self._step_settled({})
-        assert not self.extender.complaints(), f"errors in the log: {self.extender.complaints()[:3]}"
+
+    async def step(self, key: str, value: Any) -> None:
+        """Play one step. Raises AssertionError with the history of all before it."""
+        started = time.monotonic()
+        try:
+            await getattr(self, f"_step_{key}")(value)
+        except AssertionError as error:
+            history = "\n".join(self._said)
+            raise AssertionError(
+                f"step {key}: {error}\n{history}\nthe extender's log ends:\n{self.extender.tail(30)}"
+            ) from error
+        self._note(f"step {key}: {time.monotonic() - started:.2f} s")
+
+    def _note(self, text: str) -> None:
+        """For whoever reads a failure (or `pytest -rP`)."""
+        self._said.append(text)
+        print(text)
 
     async def close(self) -> None:
         for task in self._background:
@@ -197,6 +216,11 @@ class Run:
         """{seconds}: the API server stands still."""
         await self._cluster.pause_api(value["seconds"])
 
+    async def _step_faults(self, value: Json) -> None:
+        """{method: {arguments}, …} of the embedded API server's script of faults."""
+        for method, arguments in value.items():
+            self._cluster.fault(method, arguments or {})
+
     async def _step_join(self, _: None) -> None:
         """Wait for `generate` and `burst`."""
         tasks, self._background = self._background, []
@@ -210,9 +234,11 @@ class Run:
         async def enough() -> list[str]:
             pods, _ = await self._client.list("/api/v1/pods")
             found = sum(1 for pod in pods if pod["spec"].get("nodeName"))
+            self._last_seen = f"{found} of {len(pods)} pods bound"
             return [] if found >= value["at_least"] else [f"{found} pods are bound, {value['at_least']} are due"]
 
-        await self._until(enough, value.get("within", _WITHIN_S))
+        await self._until(enough, value.get("within", _WITHIN_S), every_s=0.02)
+        self._note(f"  {self._last_seen}")
 
     async def _step_expect(self, value: Json) -> None:
         """{within: seconds, pods: {ns/name: {…}}, sharing: [[ns/name, …], …], objects: {path: {…}}}
@@ -230,6 +256,17 @@ class Run:
         calls = await self.extender.decisions("filter")
         assert calls <= value["filter_calls"], f"{calls} filter calls in {value['seconds']} s"
 
+    async def _step_calm(self, value: Json) -> None:
+        """{seconds}: return once kube-scheduler has asked for nothing for so long: only we can start a pod now."""
+        calls, since = -1, time.monotonic()
+        deadline = since + _WITHIN_S
+        while time.monotonic() - since < value["seconds"]:
+            assert time.monotonic() < deadline, f"filter is called again and again, {calls} times so far"
+            await asyncio.sleep(_POLL_S)
+            now = await self.extender.decisions("filter")
+            if now != calls:
+                calls, since = now, time.monotonic()
+
     async def _step_no_prioritize(self, _: None) -> None:
         calls = await self.extender.decisions("prioritize")
         assert calls == 0, f"prioritize was called {calls} times"
@@ -240,6 +277,7 @@ class Run:
     async def _step_settled(self, value: Json | None) -> None:
         """{within}: see the module."""
         await self._until(self._unsettled, (value or {}).get("within", 60.0))
+        self._note(f"  {self._last_seen}")
 
     async def _unsettled(self) -> list[str]:
         recount = await self.recount()
@@ -255,7 +293,7 @@ class Run:
                 reason = reasons.get((namespace, name))
                 if reason not in due.split(","):
                     found.append(f"{namespace}/{name} is refused with {reason}, {due} is due")
-            elif (node := recount.could_place(pod)) is not None:
+            elif node := recount.could_place(pod):
                 found.append(f"{namespace}/{name} is pending ({reasons.get((namespace, name))}) and fits on {node}")
         for pod in recount.bound + recount.finished:
             if shorthand.EXPECT in (pod["metadata"].get("annotations") or {}):
@@ -265,6 +303,9 @@ class Run:
         for pod in recount.bound:
             if (pod.get("status") or {}).get("phase") == "Pending" or pod["metadata"].get("deletionTimestamp"):
                 found.append(f"{pod['metadata']['name']} is on its way")
+        self._last_seen = (
+            f"{len(recount.bound)} bound, {len(recount.pending)} pending, {len(recount.finished)} finished"
+        )
         return found or recount.differences(snapshot)
 
     async def recount(self) -> Recount:
@@ -402,7 +443,9 @@ class Run:
         with contextlib.suppress(NotFoundError):
             await self._client.delete(f"/api/v1/namespaces/{namespace}/pods/{name}", options=options)
 
-    async def _until(self, problems: Callable[[], Awaitable[list[str]]], within_s: float) -> None:
+    async def _until(
+        self, problems: Callable[[], Awaitable[list[str]]], within_s: float, *, every_s: float = _POLL_S
+    ) -> None:
         """Poll until there are no problems; AssertionError with the last ones after `within_s`."""
         deadline = time.monotonic() + within_s
         while True:
@@ -412,7 +455,7 @@ class Run:
             if time.monotonic() > deadline:
                 more = f"\n… and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
                 raise AssertionError(f"after {within_s:g} s still:\n" + "\n".join(found[:_SHOWN]) + more)
-            await asyncio.sleep(_POLL_S)
+            await asyncio.sleep(every_s)
 
 
 def _place(pod: Json | None) -> tuple[str, str, str] | None:

@@ -20,6 +20,24 @@ def matches_node(spec: Json, node: str, labels: Mapping[str, str]) -> bool:
     return any(matches_term(term, node, labels) for term in required.get("nodeSelectorTerms") or ())
 
 
+def named_nodes(spec: Json) -> frozenset[str] | None:
+    """The nodes that required affinity names by metadata.name, when every term does; else None.
+
+    PreFilter leaves out all others before any filter runs, as for the pods of a DaemonSet.
+    """
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    names: set[str] = set()
+    for term in required.get("nodeSelectorTerms") or ():
+        fields = [
+            f for f in term.get("matchFields") or () if (f.get("key"), f.get("operator")) == ("metadata.name", "In")
+        ]
+        if not fields:
+            return None
+        names |= set.intersection(*(set(field.get("values") or ()) for field in fields))
+    return frozenset(names) if required else None
+
+
 def matches_term(term: Json, node: str, labels: Mapping[str, str]) -> bool:
     """Whether every requirement of one nodeSelectorTerm holds; an empty term matches nothing."""
     expressions = term.get("matchExpressions") or ()

@@ -41,6 +41,7 @@ class ExtenderConfig:
 class SchedulerConfig:
     """How the mini scheduler behaves. Times in seconds; the defaults are kube-scheduler's.
 
+    post_filter_message: what PostFilter plugins add to the text of an unschedulable pod.
     backoff_window_s: back-off ends are rounded up to whole windows; 0 switches that off (tests).
     pops_from_backoff: the feature gate SchedulerPopFromBackoffQ; our deploy/ switches it off, so it is off
     here.
@@ -54,6 +55,7 @@ class SchedulerConfig:
     backoff_window_s: float = 1.0
     flush_after_s: float = 300.0
     pops_from_backoff: bool = False
+    post_filter_message: str = ""
 
     @classmethod
     def from_file(cls, path: Path, *, extender_url: str | None = None) -> SchedulerConfig:
@@ -91,6 +93,7 @@ class SchedulerConfig:
                 ),
                 initial_backoff_s=float(document.get("podInitialBackoffSeconds") or 1),
                 max_backoff_s=float(document.get("podMaxBackoffSeconds") or 10),
+                post_filter_message=_post_filter_message(profiles[0]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ConfigError(f"{where}: {type(error).__name__}: {error}") from error
@@ -136,6 +139,13 @@ def _fit_ignores(profile: Json) -> frozenset[str]:
         if plugin.get("name") == "NodeResourcesFit"
         for resource in (plugin.get("args") or {}).get("ignoredResources") or ()
     )
+
+
+def _post_filter_message(profile: Json) -> str:
+    """DynamicResources, on by default, says this about every pod that has no claims (seen on 1.36)."""
+    disabled = ((profile.get("plugins") or {}).get("postFilter") or {}).get("disabled") or ()
+    is_off = any(plugin.get("name") in ("DynamicResources", "*") for plugin in disabled)
+    return "" if is_off else "no new claims to deallocate"
 
 
 def _seconds(text: str) -> float:

@@ -12,14 +12,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from extender import logs
+from extender.emulator.scheduler.affinity import named_nodes
 from extender.emulator.scheduler.cache import Cache, NodeState, PodView
+from extender.emulator.scheduler.config import SchedulerConfig
 from extender.emulator.scheduler.extender_client import ExtenderCallError, ExtenderClient
-from extender.emulator.scheduler.fit import in_tree_scores, reject
+from extender.emulator.scheduler.fit import Rejection, in_tree_scores, reject
 from extender.emulator.scheduler.queue import EXTENDER
 from extender.emulator.scheduler.reports import fit_message
 from extender.errors import RunaiError
 
 log = logs.get("emulator.scheduler")
+
+_NOT_NAMED = Rejection("NodeAffinity", ("node(s) didn't satisfy plugin(s) [NodeAffinity]",))
 
 
 @dataclass(slots=True)
@@ -33,8 +37,9 @@ class Diagnosis:
 class UnschedulableError(RunaiError):
     """No node takes the pod; `message` is the text for its condition, `plugins` what it waits on."""
 
-    def __init__(self, nodes: int, diagnosis: Diagnosis) -> None:
-        self.message = fit_message(nodes, (r for reasons in diagnosis.reasons.values() for r in reasons))
+    def __init__(self, nodes: int, diagnosis: Diagnosis, post_filter: str = "") -> None:
+        reasons = (reason for reasons in diagnosis.reasons.values() for reason in reasons)
+        self.message = fit_message(nodes, reasons, post_filter)
         self.plugins = frozenset(diagnosis.plugins)
         super().__init__(self.message)
 
@@ -43,7 +48,7 @@ async def choose_node(
     pod: PodView,
     cache: Cache,
     extenders: Sequence[ExtenderClient],
-    ignored_resources: frozenset[str] = frozenset(),
+    config: SchedulerConfig,
 ) -> str:
     """The node for `pod`. Raises UnschedulableError when there is none, ExtenderCallError when one cannot
     say.
@@ -54,13 +59,13 @@ async def choose_node(
     nominated = cache.node(pod.nominated_node) if pod.nominated_node else None
     if nominated is not None:
         try:
-            feasible = await _feasible(pod, [nominated], extenders, ignored_resources, Diagnosis())
+            feasible = await _feasible(pod, [nominated], extenders, config.ignored_resources, Diagnosis())
         except ExtenderCallError as error:
             log.warning("nominated_node_not_evaluated", pod=pod.key, cause=str(error))
     if not feasible:
-        feasible = await _feasible(pod, nodes, extenders, ignored_resources, diagnosis)
+        feasible = await _feasible(pod, nodes, extenders, config.ignored_resources, diagnosis)
     if not feasible:
-        raise UnschedulableError(len(nodes), diagnosis)
+        raise UnschedulableError(len(nodes), diagnosis, config.post_filter_message)
     if len(feasible) == 1:
         return feasible[0].name
     scores = in_tree_scores(pod, feasible)
@@ -82,8 +87,10 @@ async def _feasible(
     diagnosis: Diagnosis,
 ) -> list[NodeState]:
     feasible: list[NodeState] = []
+    named = named_nodes(pod.spec)
     for node in nodes:
-        rejection = reject(pod, node, ignored_resources)
+        rejection = _NOT_NAMED if named is not None and node.name not in named else None
+        rejection = rejection or reject(pod, node, ignored_resources)
         if rejection is None:
             feasible.append(node)
         else:

@@ -78,7 +78,8 @@ class ExtenderClient:
 
     async def filter(self, pod: PodView, nodes: Sequence[NodeState]) -> FilterAnswer:
         """Which of `nodes` the extender leaves; raises ExtenderCallError."""
-        answer = _Answer(await self._call(self.config.filter_verb, self._arguments(pod, nodes)))
+        value = await self._call(self.config.filter_verb, self._arguments(pod, nodes))
+        answer = _Answer(value, "ExtenderFilterResult")
         if error := answer.text("Error"):
             raise ExtenderCallError(error)
         names = answer.names("NodeNames") if self.config.node_cache_capable else None
@@ -102,13 +103,15 @@ class ExtenderClient:
         verb = self.config.prioritize_verb
         answer = await self._call(verb, self._arguments(pod, nodes))
         if not isinstance(answer, list):
-            raise ExtenderCallError(f"{self.config.url(verb)}: the answer is no list")
+            raise ExtenderCallError(
+                f"json: cannot unmarshal {_go_type(answer)} into Go value of type v1.HostPriorityList"
+            )
         scores: dict[str, int] = {}
         for entry in answer:
-            host = _Answer(entry)
+            host = _Answer(entry, "HostPriority")
             score = host.value("Score") or 0
             if isinstance(score, bool) or not isinstance(score, int) or not -_INT64 <= score < _INT64:
-                raise ExtenderCallError(f"{self.config.url(verb)}: Score is not an int64: {score!r}")
+                raise host.mismatch("Score", score, "int64")
             scores[host.text("Host")] = score * self.config.weight * 10
         return scores
 
@@ -122,7 +125,7 @@ class ExtenderClient:
             "PodUID": pod.uid,
             "Node": node,
         }
-        answer = _Answer(await self._call(self.config.bind_verb, arguments))
+        answer = _Answer(await self._call(self.config.bind_verb, arguments), "ExtenderBindingResult")
         if error := answer.text("Error"):
             raise ExtenderCallError(error)
 
@@ -144,24 +147,35 @@ class ExtenderClient:
                     raise ExtenderCallError(f"failed {verb} with extender at URL {url}, code {response.status}")
                 payload = await response.text(encoding="utf-8", errors="replace")
         except TimeoutError as error:
-            raise ExtenderCallError(f'Post "{url}": context deadline exceeded') from error
+            cause = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
+            raise ExtenderCallError(f'Post "{url}": {cause}') from error
         except aiohttp.ClientError as error:
             raise ExtenderCallError(f'Post "{url}": {error}') from error
         try:
             value, _ = json.JSONDecoder().raw_decode(payload.lstrip())
-        except ValueError as error:
-            raise ExtenderCallError("EOF" if not payload else f"invalid JSON: {error}") from error
+        except json.JSONDecodeError as error:
+            raise ExtenderCallError(_syntax_error(payload.strip(), error)) from error
         return value
 
 
-class _Answer:
-    """A JSON object read as Go reads one into a struct: keys in any case, null for absent, types checked."""
+def _syntax_error(payload: str, error: json.JSONDecodeError) -> str:
+    """Go's words, as far as Python's decoder knows what was wrong."""
+    if not payload:
+        return "EOF"
+    if error.pos >= len(payload) or error.msg.startswith(("Unterminated", "Expecting property name")):
+        return "unexpected EOF"
+    return f"invalid character {payload[error.pos]!r} ({error.msg})"
 
-    def __init__(self, value: Any) -> None:
+
+class _Answer:
+    """A JSON object read as Go reads one into `struct`: keys in any case, null for absent, types checked."""
+
+    def __init__(self, value: Any, struct: str) -> None:
         if value is None:
             value = {}
         if not isinstance(value, dict):
-            raise ExtenderCallError(f"json: cannot unmarshal {type(value).__name__} into an object")
+            raise ExtenderCallError(f"json: cannot unmarshal {_go_type(value)} into Go value of type v1.{struct}")
+        self._struct = struct
         self._values = {key.lower(): item for key, item in value.items()}
 
     def value(self, key: str) -> Any:
@@ -172,29 +186,53 @@ class _Answer:
         if value is None:
             return ""
         if not isinstance(value, str):
-            raise ExtenderCallError(f"json: field {key} is not a string")
+            raise self.mismatch(key, value, "string")
         return value
 
     def names(self, key: str) -> list[str] | None:
         value = self.value(key)
         if value is None:
             return None
-        if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-            raise ExtenderCallError(f"json: field {key} is not a list of strings")
+        if not isinstance(value, list):
+            raise self.mismatch(key, value, "[]string")
+        for name in value:
+            if not isinstance(name, str):
+                raise self.mismatch(key, name, "string")
         return value
 
     def texts(self, key: str) -> dict[str, str]:
         value = self.value(key)
         if value is None:
             return {}
-        if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
-            raise ExtenderCallError(f"json: field {key} is not a map of strings")
+        if not isinstance(value, dict):
+            raise self.mismatch(key, value, "v1.FailedNodesMap")
+        for text in value.values():
+            if not isinstance(text, str):
+                raise self.mismatch(key, text, "string")
         return value
 
     def node_items(self, key: str) -> list[str]:
         """The names in a NodeList; an absent list is no node at all, which is not an error."""
-        items = _Answer(self.value(key)).value("items") or ()
+        items = _Answer(self.value(key), "NodeList").value("items") or ()
         try:
             return [str(item["metadata"]["name"]) for item in items]
-        except (KeyError, TypeError) as error:
-            raise ExtenderCallError(f"json: field {key} is not a list of nodes") from error
+        except (KeyError, TypeError):
+            raise self.mismatch(key, items, "v1.NodeList") from None
+
+    def mismatch(self, key: str, value: Any, wanted: str) -> ExtenderCallError:
+        return ExtenderCallError(
+            f"json: cannot unmarshal {_go_type(value)} into Go struct field {self._struct}.{key} of type {wanted}"
+        )
+
+
+def _go_type(value: Any) -> str:
+    match value:
+        case dict():
+            return "object"
+        case list():
+            return "array"
+        case str():
+            return "string"
+        case bool():
+            return "bool"
+    return "number"

@@ -82,7 +82,7 @@ class MiniScheduler:
             queue.done(pod.uid)
             return
         try:
-            node = await choose_node(pod, self._cache, self._extenders, self.config.ignored_resources)
+            node = await choose_node(pod, self._cache, self._extenders, self.config)
         except UnschedulableError as refusal:
             queue.reject(queued, refusal.plugins)
             await self._report_failure(pod, "Unschedulable", refusal.message)

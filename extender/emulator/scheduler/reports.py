@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 from extender import logs
@@ -26,12 +27,16 @@ _MAX_REMEMBERED = 4096  # events that a repetition is counted on, instead of wri
 _LONGEST_NOTE = 1024  # the API server refuses longer messages
 
 
-def fit_message(nodes: int, reasons: Iterable[str]) -> str:
-    """kube-scheduler's text for a pod that no node takes: `0/N nodes are available: 20 reason.`"""
+def fit_message(nodes: int, reasons: Iterable[str], post_filter: str = "") -> str:
+    """kube-scheduler's text for a pod that no node takes: `0/N nodes are available: 20 reason.`
+
+    post_filter: what the PostFilter plugins have to add.
+    """
     if nodes == 0:
         return "no nodes available to schedule pods"
     histogram = sorted(f"{count} {reason}" for reason, count in Counter(reasons).items())
-    return f"0/{nodes} nodes are available:" + (f" {', '.join(histogram)}." if histogram else "")
+    parts = [f"0/{nodes} nodes are available:", f"{', '.join(histogram)}." if histogram else "", post_filter]
+    return " ".join(filter(None, parts))
 
 
 class Reporter:
@@ -41,7 +46,7 @@ class Reporter:
         self._client = client
         self._component = component
         self._queue: asyncio.Queue[tuple[PodView, str, str, str]] = asyncio.Queue(_MAX_EVENTS)
-        self._known: OrderedDict[tuple[str, str, str], tuple[str, int]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str, str, str], tuple[str, int]] = OrderedDict()
         self._last_name = 0
 
     async def run(self) -> None:
@@ -93,15 +98,16 @@ class Reporter:
             log.warning("event_dropped", pod=pod.key, reason=reason)
 
     async def _write(self, pod: PodView, kind: str, reason: str, note: str) -> None:
-        base = f"/api/v1/namespaces/{pod.namespace}/events"
-        key = (pod.uid, reason, note)
-        now = now_text()
+        base = f"/apis/events.k8s.io/v1/namespaces/{pod.namespace}/events"
+        version = str(pod.obj["metadata"].get("resourceVersion", ""))
+        # As upstream: an event about another version of the pod is another event.
+        key = (pod.uid, version, reason, note)
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         if (seen := self._known.get(key)) is not None:
             name, count = seen
+            series = {"count": count + 1, "lastObservedTime": now}
             try:
-                await self._client.patch(
-                    f"{base}/{name}", {"count": count + 1, "lastTimestamp": now}, timeout_s=_CALL_TIMEOUT_S
-                )
+                await self._client.patch(f"{base}/{name}", {"series": series}, timeout_s=_CALL_TIMEOUT_S)
             except NotFoundError:
                 pass  # expired: write it anew
             else:
@@ -111,27 +117,24 @@ class Reporter:
         self._last_name = max(self._last_name + 1, time.time_ns())
         name = f"{pod.name}.{self._last_name:x}"
         event: Json = {
-            "apiVersion": "v1",
+            "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
             "metadata": {"name": name, "namespace": pod.namespace},
-            "involvedObject": {
+            "regarding": {
                 "apiVersion": "v1",
                 "kind": "Pod",
                 "namespace": pod.namespace,
                 "name": pod.name,
                 "uid": pod.uid,
-                "resourceVersion": pod.obj["metadata"].get("resourceVersion", ""),
+                "resourceVersion": version,
             },
             "type": kind,
             "reason": reason,
-            "message": note,
+            "note": note,
             "action": "Binding" if kind == "Normal" else "Scheduling",
-            "firstTimestamp": now,
-            "lastTimestamp": now,
-            "count": 1,
-            "source": {"component": self._component},
-            "reportingComponent": self._component,
-            "reportingInstance": self._component,
+            "eventTime": now,
+            "reportingController": self._component,
+            "reportingInstance": f"{self._component}-embedded",
         }
         await self._client.create(base, event, timeout_s=_CALL_TIMEOUT_S)
         self._known[key] = (name, 1)

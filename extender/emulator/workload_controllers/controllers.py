@@ -105,6 +105,14 @@ class WorkloadControllers:
         reconcile = self._reconcile.get(key[0])
         return await reconcile(obj) if obj is not None and reconcile is not None else None
 
+    def _queue_owners(self, namespace: str, owner: Json | None) -> None:
+        """Look at the owner again, and at its owner: a Deployment that recreates waits for pods, not ReplicaSets."""
+        while owner is not None:
+            key = (owner["kind"], namespace, owner["name"])
+            self._queue.add(key)
+            obj = self._world.picture.get(key)
+            owner = owner_of(obj) if obj is not None else None
+
     def _on_list(self, kind: Kind, items: list[Json]) -> None:
         known = {key: obj["metadata"]["uid"] for key, obj in self._world.picture.of_kind(kind)}
         listed = {key_of(kind, item): item["metadata"]["uid"] for item in items}
@@ -132,7 +140,6 @@ class WorkloadControllers:
             return
         if kind is POD and owner is not None and owner["kind"] == JOB.name:
             self._jobs.saw_pod(obj, owner["uid"], gone=gone)
-        if owner is not None:
-            self._queue.add((owner["kind"], key[1], owner["name"]))
+        self._queue_owners(key[1], owner)
         if kind is not POD:
             self._queue.add(key)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from extender.emulator.pod_resources import is_terminal
 from extender.emulator.times import now_text
-from extender.emulator.workload_controllers.world import DEPLOYMENT, REPLICA_SET, World, short_hash
+from extender.emulator.workload_controllers.world import DEPLOYMENT, POD, REPLICA_SET, World, short_hash
 from extender.errors import ConflictError
 
 Json = dict[str, Any]
@@ -31,11 +32,10 @@ class DeploymentController:
         old = list(sets.values())
         replicas = int(spec.get("replicas", 1))
         surge, unavailable = _rolling_limits(spec, replicas)
-        has_old_pods = any(_size(rs) or _ready(rs) for rs in old)
         if spec.get("strategy", {}).get("type") == "Recreate":
             for rs in old:
                 await self._resize(rs, 0)
-            size = 0 if has_old_pods else replicas
+            size = 0 if any(self._has_pods(rs) for rs in old) else replicas
         else:
             others = sum(_size(rs) for rs in old)
             size = max(_size(newest) if newest else 0, min(replicas, replicas + surge - others))
@@ -47,6 +47,10 @@ class DeploymentController:
         await self._shrink(old, newest, replicas - unavailable)
         await self._write_status(deployment, newest, old)
         return None
+
+    def _has_pods(self, rs: Json) -> bool:
+        """Whether a pod of `rs` still runs, if only to its end; its going calls us again."""
+        return any(not is_terminal(pod) for pod in self._world.picture.owned(rs, POD))
 
     async def _shrink(self, old: list[Json], newest: Json, min_available: int) -> None:
         """Take pods from older ReplicaSets, as many as availability allows; what is not ready goes first."""

@@ -53,7 +53,14 @@ def test_cpu_rounds_requests_up_and_capacities_down(text: str, up: bool, milli: 
 
 @pytest.mark.parametrize(
     ("text", "up", "mib"),
-    [("1Gi", True, 1024), ("1G", True, 954), ("1G", False, 953), ("1", True, 1), ("1", False, 0), ("100Mi", False, 100)],
+    [
+        ("1Gi", True, 1024),
+        ("1G", True, 954),
+        ("1G", False, 953),
+        ("1", True, 1),
+        ("1", False, 0),
+        ("100Mi", False, 100),
+    ],
 )
 def test_memory_rounds_requests_up_and_capacities_down(text: str, up: bool, mib: int) -> None:
     assert amounts.memory_mib(text, up=up) == mib

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from extender.errors import ConfigError
+from extender.packing.strategy import Strategy
+from extender.settings import load
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in [name for name in os.environ if name.startswith("RUNAI_") or name == "KUBECONFIG"]:
+        monkeypatch.delenv(name)
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_defaults_are_those_of_the_documentation() -> None:
+    settings = load()
+    assert settings.extender_address == "127.0.0.1:8888"
+    assert settings.metrics_address == "0.0.0.0:9090"
+    assert (settings.placement.answer, settings.placement.gpu, settings.placement.cpu) == (
+        "seat",
+        Strategy.BINPACK,
+        Strategy.BINPACK,
+    )
+    assert (settings.reservation_ttl_s, settings.stale_after_s) == (120.0, 30.0)
+    assert settings.create_namespaces
+    assert settings.kubeconfig is None
+
+
+def test_flags_win_over_the_environment_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, "log_level: error\nextender_address: 1.1.1.1:1\nmetrics_address: 1.1.1.1:2\n")
+    monkeypatch.setenv("RUNAI_LOG_LEVEL", "warning")
+    monkeypatch.setenv("RUNAI_EXTENDER_ADDRESS", "2.2.2.2:1")
+    settings = load(path, log_level="debug", lease=None)
+    assert (settings.log_level, settings.extender_address, settings.metrics_address) == (
+        "debug",
+        "2.2.2.2:1",
+        "1.1.1.1:2",
+    )
+
+
+def test_nested_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNAI_PLACEMENT__GPU", "spread")
+    assert load(written(tmp_path, "placement: {answer: all}\n")).placement.answer == "all"
+    assert load(written(tmp_path, "placement: {answer: all}\n")).placement.gpu is Strategy.SPREAD
+
+
+def test_kubeconfig_comes_from_the_environment_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", "/env")
+    assert load().kubeconfig == "/env"
+    assert load(kubeconfig="/flag").kubeconfig == "/flag"
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("extender_address: nowhere\n", ["extender_address", "nowhere", "HOST:PORT"]),
+        ("metrics_address: 127.0.0.1:99999\n", ["metrics_address", "99999"]),
+        ("lease: a/b/c\n", ["lease", "NAMESPACE/NAME"]),
+        ("log_level: loud\n", ["log_level", "loud"]),
+        ("placement: {answer: some}\n", ["placement.answer", "some"]),
+        ("placement: {colour: red}\n", ["placement.colour"]),
+        ("reservation_ttl_s: 0\n", ["reservation_ttl_s"]),
+        ("unheard_of: 1\n", ["unheard_of"]),
+        ("[1, 2]\n", ["--config", "mapping"]),
+        ("a: [\n", ["--config"]),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, text: str, names: list[str]) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(written(tmp_path, text))
+    for name in names:
+        assert name in str(refused.value)
+
+
+def test_a_file_that_is_not_there() -> None:
+    with pytest.raises(ConfigError, match="/no/such"):
+        load(Path("/no/such/file.yaml"))
+
+
+def test_an_empty_file_says_nothing(tmp_path: Path) -> None:
+    assert load(written(tmp_path, "")).model_dump() == load().model_dump()
