@@ -21,8 +21,7 @@ from extender.kube.events import EventRecorder, Subject
 from extender.model import names
 from extender.model.names import PodUID
 from extender.model.verdict import Verdict
-from extender.pods import placement, release
-from extender.pods.admit import admit
+from extender.pods import release, wake
 from extender.pods.placement import Policy
 
 _EVERY_S = 0.25
@@ -102,18 +101,13 @@ class Upkeep:
             return
         self._changed_at = 0.0
         self._forget_settled(now)
-        woken = 0
-        for record in self._candidates():
-            if woken >= _MOST_WOKEN:
-                self._changed_at = now
-                return
-            if now - self._woken.get(record.pod.uid, -_REST_S) < _REST_S:
-                self._changed_at = now
-                continue
-            if self._would_pass(record):
-                woken += 1
-                self._woken[record.pod.uid] = now
-                await self._touch(record)
+        rested = [self._picture.pods[uid] for uid in self._waiting if uid not in self._woken]
+        chosen = wake.passing(self._picture, rested, self._policy, most=_MOST_WOKEN)
+        if len(chosen) == _MOST_WOKEN or len(rested) < len(self._waiting):
+            self._changed_at = now  # there may be more: look again
+        for record in chosen:
+            self._woken[record.pod.uid] = now
+            await self._touch(record)
 
     def _forget_settled(self, now: float) -> None:
         for uid in list(self._waiting):
@@ -121,16 +115,6 @@ class Upkeep:
             if record is None or record.hold is not None or record.pod.is_finished:
                 del self._waiting[uid]
         self._woken = {uid: at for uid, at in self._woken.items() if now - at < _REST_S}
-
-    def _candidates(self) -> list[PodRecord]:
-        records = [self._picture.pods[uid] for uid in self._waiting]
-        priority_of = self._picture.membership.priority_of
-        return sorted(records, key=lambda record: (-priority_of(record.pod), record.pod.created, record.pod.uid))
-
-    def _would_pass(self, record: PodRecord) -> bool:
-        if record.pod.gated or admit(self._picture, record) is not None:
-            return False
-        return placement.best_seat(self._picture, record.pod, self._picture.schedulable(), self._policy) is not None
 
     async def _touch(self, record: PodRecord) -> None:
         pod = record.pod

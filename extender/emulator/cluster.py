@@ -13,9 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from extender.emulator.apiserver import ApiServer
-
 from extender import logs
+from extender.emulator.apiserver import ApiServer
 from extender.emulator.applying import Applier, Document
 from extender.emulator.kubelet import Behaviour, FakeKubelets
 from extender.emulator.nodes import NodeShape, add_nodes
@@ -140,7 +139,7 @@ class EmbeddedCluster:
 
     async def _stop(self) -> None:
         """Actors first, then the server they talk to. Raises what killed an actor, if one died."""
-        results: list[None | BaseException] = []
+        results: list[BaseException | None] = []
         if self._owner is not None:
             self._owner.cancel()
             results = list(await asyncio.gather(self._owner, return_exceptions=True))

@@ -104,6 +104,20 @@ async def test_a_freed_gpu_wakes_the_first_in_order_and_not_those_that_still_do_
             assert await patches(api, at_least=1) == ["needs-one"]
 
 
+async def test_one_freed_gpu_wakes_one_of_many_that_wait() -> None:
+    async with StubApi() as api:
+        api.script = [reply({})]
+        made = picture()
+        made.upsert_pod(pod("holder", placement=Placement(NodeName("n1"), ((0, ""),))))
+        async with running(api, made) as upkeep:
+            for number in range(5):
+                refuse(upkeep, made, pod(f"p{number}", created=f"2026-01-0{9 - number}T00:00:00Z"))
+            made.delete_pod(PodUID("uid-holder"))
+            assert await patches(api, at_least=1) == ["p4"]  # the oldest
+            assert await patches(api, at_least=2) == ["p4"]
+            assert list(made.provisional()) == []
+
+
 async def test_gated_deleted_and_placed_pods_are_left_alone() -> None:
     async with StubApi() as api:
         api.script = [reply({})]

@@ -8,82 +8,20 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-import orjson
 import pytest
 from aiohttp import web
 
 from extender.emulator.cluster import EmbeddedCluster
 from extender.emulator.scheduler import ExtenderConfig, MiniScheduler, SchedulerConfig
 from extender.kube.client import KubeClient
+from tests.emulator.scripted import NAME, PODS, Call, ScriptedExtender, first_only, nobody, pod, serving, until
 
 Json = dict[str, Any]
-Answer = Callable[[Json], Any]
-
-NAME = "runai-scheduler"
-PODS = "/api/v1/namespaces/default/pods"
-
-
-@dataclass
-class Call:
-    verb: str
-    raw: bytes
-    headers: dict[str, str]
-    at: float
-
-    @property
-    def body(self) -> Json:
-        decoded: Json = orjson.loads(self.raw)
-        return decoded
-
-
-def everything(body: Json) -> Json:
-    return {"NodeNames": body["NodeNames"]}
-
-
-@dataclass
-class ScriptedExtender:
-    """Answers what the test says and remembers every call; an answer may be a Response, JSON or bytes."""
-
-    client: KubeClient
-    filter: Answer = everything
-    prioritize: Answer = lambda _: []
-    bind: Answer | None = None
-    delay_s: float = 0.0
-    calls: list[Call] = field(default_factory=list)
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        verb = request.match_info["verb"]
-        call = Call(verb, await request.read(), dict(request.headers), time.monotonic())
-        self.calls.append(call)
-        await asyncio.sleep(self.delay_s)
-        if verb == "bind":
-            answer = self.bind(call.body) if self.bind else await self.store(call.body)
-        else:
-            answer = getattr(self, verb)(call.body)
-        if isinstance(answer, web.Response):
-            return answer
-        return web.Response(body=answer if isinstance(answer, bytes) else orjson.dumps(answer))
-
-    async def store(self, body: Json) -> Json:
-        binding = {
-            "apiVersion": "v1",
-            "kind": "Binding",
-            "metadata": {"name": body["PodName"], "namespace": body["PodNamespace"], "uid": body["PodUID"]},
-            "target": {"kind": "Node", "name": body["Node"]},
-        }
-        await self.client.create(f"{PODS}/{body['PodName']}/binding", binding)
-        return {"Error": ""}
-
-    def verbs(self) -> list[str]:
-        return [call.verb for call in self.calls]
-
-    def of(self, verb: str) -> list[Call]:
-        return [call for call in self.calls if call.verb == verb]
 
 
 CONFIG = SchedulerConfig(
@@ -156,57 +94,19 @@ class Bench:
             await asyncio.sleep(0.01)
 
 
-def pod(name: str = "p", *, gpus: int = 0, annotations: Json | None = None, **spec: Any) -> Json:
-    limits = {"resources": {"limits": {"nvidia.com/gpu": str(gpus)}}} if gpus else {}
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "annotations": annotations or {}},
-        "spec": {"schedulerName": NAME, "containers": [{"name": "c", "image": "i", **limits}], **spec},
-    }
-
-
-async def until(holds: Callable[[], Any], timeout_s: float = 5.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while True:
-            answer = holds()
-            if asyncio.iscoroutine(answer):
-                answer = await answer
-            if answer:
-                return
-            await asyncio.sleep(0.01)
-
-
 @asynccontextmanager
 async def a_bench(config: SchedulerConfig = CONFIG, nodes: int = 2) -> AsyncIterator[Bench]:
-    async with EmbeddedCluster(nodes=nodes, scheduler_config=config) as cluster:
-        extender = ScriptedExtender(cluster.client)
-        app = web.Application()
-        app.router.add_post("/extender/{verb}", extender.handle)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-        scheduler = cluster.start_scheduler(f"http://127.0.0.1:{port}")
-        try:
-            yield Bench(cluster, extender, scheduler)
-        finally:
-            await runner.cleanup()
+    async with (
+        EmbeddedCluster(nodes=nodes, scheduler_config=config) as cluster,
+        serving(cluster.client) as (extender, url),
+    ):
+        yield Bench(cluster, extender, cluster.start_scheduler(url))
 
 
 @pytest.fixture
 async def bench() -> AsyncIterator[Bench]:
     async with a_bench() as bench:
         yield bench
-
-
-def first_only(body: Json) -> Json:
-    return {"NodeNames": body["NodeNames"][:1]}
-
-
-def nobody(_: Json) -> Json:
-    return {"NodeNames": [], "FailedAndUnresolvableNodes": {"node-0": "no GPU for it"}}
 
 
 class TestRequests:
@@ -368,8 +268,8 @@ class TestRefusals:
         condition = await bench.condition()
         assert (condition["status"], condition["reason"]) == ("False", "Unschedulable")
         assert condition["message"] == "0/2 nodes are available: 1 no GPU for it."
-        (event,) = await bench.events("FailedScheduling")
-        assert (event["message"], event["count"]) == (condition["message"], 2)
+        # One event for each version of the pod that was looked at, as client-go tells them apart.
+        assert [event["message"] for event in await bench.events("FailedScheduling")] == 2 * [condition["message"]]
 
     async def test_a_changing_text_makes_it_come_back_for_ever(self, bench: Bench) -> None:
         count = iter(range(1000))
@@ -423,6 +323,26 @@ class TestRefusals:
         assert (await bench.condition())["message"] == "0/2 nodes are available: 2 Insufficient nvidia.com/gpu."
         assert bench.extender.calls == []
 
+    async def test_nodes_that_affinity_does_not_name_are_left_out_before_any_filter(self, bench: Bench) -> None:
+        field = {"key": "metadata.name", "operator": "In", "values": ["node-1"]}
+        required = {"nodeSelectorTerms": [{"matchFields": [field]}]}
+        affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
+        await bench.create(affinity=affinity, gpus=5)
+        await until(lambda: bench.condition())
+        assert (await bench.condition())["message"] == (
+            "0/2 nodes are available: 1 Insufficient nvidia.com/gpu, 1 node(s) didn't satisfy plugin(s) [NodeAffinity]."
+        )
+
+    async def test_repeated_errors_of_one_version_are_one_event_with_a_series(self, bench: Bench) -> None:
+        bench.extender.filter = lambda _: {"Error": "cannot judge now"}
+        await bench.create()
+        async with asyncio.timeout(5):
+            while not any(event.get("series") for event in await bench.events("FailedScheduling")):
+                await asyncio.sleep(0.01)
+        first, second = sorted(await bench.events("FailedScheduling"), key=lambda event: event["eventTime"])
+        assert "series" not in first
+        assert second["series"]["count"] >= 2
+
     async def test_pods_of_other_schedulers_are_counted_and_left_alone(self, bench: Bench) -> None:
         await bench.client.create(PODS, pod("other", gpus=4, nodeName="node-0"))
         await bench.client.create(PODS, pod("waiting", schedulerName="default-scheduler"))
@@ -458,11 +378,16 @@ class TestErrors:
         [
             (web.Response(status=503), "failed filter with extender at URL"),
             (b"", "EOF"),
-            (b"{", "invalid JSON"),
-            ({"NodeNames": "node-0"}, "not a list of strings"),
+            (b'{"NodeNames": [', "unexpected EOF"),
+            (b"nope", "invalid character"),
+            ([], "json: cannot unmarshal array into Go value of type v1.ExtenderFilterResult"),
+            (
+                {"NodeNames": "node-0"},
+                "json: cannot unmarshal string into Go struct field ExtenderFilterResult.NodeNames of type []string",
+            ),
             ({"NodeNames": ["ghost"]}, 'claims a filtered node "ghost" which is not found in the input node list'),
         ],
-        ids=["status 503", "empty", "malformed", "wrong type", "unknown node"],
+        ids=["status 503", "empty", "cut off", "malformed", "no object", "wrong type", "unknown node"],
     )
     async def test_no_usable_answer_is_a_scheduler_error(self, bench: Bench, answer: Any, text: str) -> None:
         bench.extender.filter = lambda _: answer
@@ -478,7 +403,8 @@ class TestErrors:
             bench.extender.delay_s = 0.3
             await bench.create()
             await until(lambda: bench.condition())
-            assert "context deadline exceeded" in (await bench.condition())["message"]
+            text = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
+            assert (await bench.condition())["message"].endswith(text)
 
     async def test_neither_map_nor_names_means_no_node_and_no_error(self, bench: Bench) -> None:
         bench.extender.filter = lambda _: {"NodeNames": None, "Nodes": None}

@@ -27,6 +27,15 @@ def test_the_shipped_configuration_has_two_extenders_with_their_own_time_outs(tm
     assert (config.initial_backoff_s, config.max_backoff_s) == (1.0, 10.0)
 
 
+@pytest.mark.parametrize(
+    ("disabled", "says"),
+    [("DefaultPreemption", "no new claims to deallocate"), ("DynamicResources", ""), ('"*"', "")],
+)
+def test_dynamic_resources_adds_its_sentence_unless_it_is_off(disabled: str, says: str) -> None:
+    profile = f"profiles: [{{plugins: {{postFilter: {{disabled: [{{name: {disabled}}}]}}}}}}]"
+    assert SchedulerConfig.from_text(HEAD + profile).post_filter_message == says
+
+
 def test_durations_managed_and_ignored_resources() -> None:
     text = HEAD + (
         "profiles: [{pluginConfig: [{name: NodeResourcesFit, args: {ignoredResources: [a/b]}}]}]\n"

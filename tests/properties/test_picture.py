@@ -303,14 +303,15 @@ class Cluster(RuleBasedStateMachine):
 
     # kube-scheduler: it has its own watch, so it may know more than we do, or less
 
-    @precondition(lambda self: any(not _bound(obj) for obj in self.pods.values()))
-    @rule(data=st.data(), fate=FATES, deliver=seen)
-    def a_pod_is_scheduled(self, data: st.DataObject, fate: str, deliver: bool) -> None:
-        """filter among all nodes, and a bind that takes its answer."""
-        uid = data.draw(st.sampled_from(sorted(uid for uid, obj in self.pods.items() if not _bound(obj))))
-        answer = filter_pod(self.picture, pods.parse(self.pods[uid]), sorted(NODES), POLICY, now=self.now)
-        if answer.nodes:
-            self._bind(PodUID(uid), NodeName(answer.nodes[0]), fate, deliver)
+    @rule(wanted=st.lists(st.tuples(st.sampled_from(NAMES), requests, FATES, seen), min_size=2, max_size=6), shown=seen)
+    def pods_come_and_are_scheduled(self, wanted: list[tuple[str, Json, str, bool]], shown: bool) -> None:
+        """Each by filter among all nodes, and a bind that takes its answer."""
+        for name, request, fate, deliver in wanted:
+            self.pod_comes(name, NAMESPACES[0], request, "", "", "", shown)
+            for uid in [uid for uid, obj in self.pods.items() if obj["metadata"]["name"] == name and not _bound(obj)]:
+                answer = filter_pod(self.picture, pods.parse(self.pods[uid]), sorted(NODES), POLICY, now=self.now)
+                if answer.nodes:
+                    self._bind(PodUID(uid), NodeName(answer.nodes[0]), fate, deliver)
 
     @precondition(lambda self: self.history)
     @rule(data=st.data(), lately=st.integers(1, 8), answer_all=st.booleans())

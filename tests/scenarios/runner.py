@@ -97,6 +97,8 @@ class Run:
             await self.step(key, value)
         await self.step("join", None)
         await self.step("settled", None)
+        woken = int((await self.extender.metrics()).get("runai_pods_woken_total", 0))
+        self._note(f"{await self.extender.decisions('filter')} filter calls, {woken} pods woken since it started")
         assert not self.extender.complaints(), f"errors in the log: {self.extender.complaints()[:3]}"
 
     async def furnish(self) -> None:

@@ -42,7 +42,7 @@ extenders:
   filterVerb: filter
   prioritizeVerb: prioritize  # called only when filter leaves several nodes (placement.answer: all)
   preemptVerb: preempt  # called only where an administrator enables DefaultPreemption
-  weight: 20  # our order of the nodes outweighs the in-tree scores
+  weight: 150  # one step of ours (150 x 10) outweighs all in-tree scores together (about 1,400)
   nodeCacheCapable: true  # names, not objects: with objects, nodes are scored as if they had no pods
   httpTimeout: {FILTER_TIMEOUT_S}s  # a stalled extender holds up the scheduling loop for no longer than this
   ignorable: false  # no answer means no placement

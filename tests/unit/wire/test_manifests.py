@@ -319,7 +319,7 @@ def test_the_kube_scheduler_configuration() -> None:
                 "filterVerb": "filter",
                 "prioritizeVerb": "prioritize",
                 "preemptVerb": "preempt",
-                "weight": 20,
+                "weight": 150,
                 "httpTimeout": "2s",
             },
             {**both, "bindVerb": "bind", "httpTimeout": "60s"},

@@ -1,0 +1,44 @@
+"""Which refused pods would pass now, all of them together? Those are worth kube-scheduler's time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from extender.cluster.picture import HoldState, Picture, PodRecord
+from extender.pods import placement
+from extender.pods.admit import admit
+from extender.pods.placement import Policy
+
+
+def passing(picture: Picture, waiting: Iterable[PodRecord], policy: Policy, *, most: int) -> list[PodRecord]:
+    """The first `most` of the `waiting` pods, by priority and then age, that would get a seat beside each other.
+
+    Each seat is held while the next pod is judged, so one free GPU wakes one pod; the picture is then as before.
+    Cost: one seat search per chosen pod and per kind of pod that does not pass, however many wait.
+    """
+    generation = picture.generation
+    offered = picture.schedulable()
+    membership = picture.membership
+    # Seats are only taken during the scan: what did not pass once will not pass for its equals.
+    hopeless: set[tuple[object, ...]] = set()
+    chosen: list[PodRecord] = []
+    for record in sorted(waiting, key=lambda one: (-membership.priority_of(one.pod), one.pod.created, one.pod.uid)):
+        if len(chosen) == most:
+            break
+        pod = record.pod
+        if pod.gated or record.hold is not None:
+            continue
+        kind = (membership.project_of(pod), membership.is_preemptible(pod), pod.gpu, pod.cpu_milli, pod.memory_mib)
+        if kind in hopeless:
+            continue
+        allowed = admit(picture, record) is None
+        seat = placement.best_seat(picture, pod, offered, policy) if allowed else None
+        if seat is not None:
+            picture.reserve(pod.uid, seat, now=0.0, expires=None, state=HoldState.RESERVED)
+            chosen.append(record)
+        elif not (pod.deleting or pod.gpu_error):
+            hopeless.add(kind)
+    for record in chosen:
+        picture.release(record.pod.uid)
+    picture.generation = generation
+    return chosen
