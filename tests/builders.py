@@ -112,13 +112,7 @@ def pod_object(
     marks = dict(labels or {})
     if queue:
         marks["runai/queue"] = queue
-    if indices:
-        notes["runai-gpu"] = ",".join(map(str, indices))
-    if len(gpu_groups) == 1:
-        marks["runai-gpu-group"] = gpu_groups[0]
-    elif gpu_groups:
-        notes["runai-gpu-group"] = ",".join(gpu_groups)
-        marks.update({f"runai-gpu-group/{one}": one for one in gpu_groups})
+    _record(notes, marks, indices, gpu_groups)
     spec: Json = {
         "schedulerName": "runai-scheduler",
         "containers": [{"name": "main", "resources": {"limits": limits, "requests": requests}}],
@@ -144,6 +138,17 @@ def pod_object(
     if deleting:
         metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     return {"metadata": metadata, "spec": spec, "status": {"phase": phase}}
+
+
+def _record(notes: Json, marks: Json, indices: Sequence[int], gpu_groups: Sequence[str]) -> None:
+    """What a Binding of ours leaves on a pod."""
+    if indices:
+        notes["runai-gpu"] = ",".join(map(str, indices))
+    if len(gpu_groups) == 1:
+        marks["runai-gpu-group"] = gpu_groups[0]
+    elif gpu_groups:
+        notes["runai-gpu-group"] = ",".join(gpu_groups)
+        marks.update({f"runai-gpu-group/{one}": one for one in gpu_groups})
 
 
 def pod(name: str, **given: Any) -> Pod:

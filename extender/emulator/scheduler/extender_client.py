@@ -1,8 +1,8 @@
 """The client side of the extender protocol, as kube-scheduler 1.36 speaks it.
 
-Requests are byte for byte those of Go's encoder up to the order inside the Pod; answers are read as Go
-reads them: keys in any case, the first JSON value counts, unknown keys are ignored, a value of the wrong
-type is an error. `../reference` of the project calls this extender.md, sections 1.1 and 1.2.
+Requests are byte for byte those of Go's encoder up to the order inside the Pod; answers are read as Go reads them:
+keys in any case, the first JSON value counts, unknown keys are ignored, a value of the wrong type is an error.
+`tests/e2e/test_parity.py` compares requests and error texts with those of the real kube-scheduler.
 """
 
 from __future__ import annotations

@@ -91,11 +91,6 @@ def test_priority(subject: Pod, groups: list[PodGroup], priority: int) -> None:
     assert membership.is_preemptible(subject) == (priority < 100)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="membership.py:46: an unknown class in the *label* takes spec.priority, which belongs to "
-    "spec.priorityClassName (0 for every pod without a class); behaviour.md 6.2: unknown class is 50",
-)
 def test_an_unknown_class_in_a_label_has_no_value() -> None:
     subject = pod("p", labels={"priorityClassName": "typo"}, priority=0)
     assert knowing(classes=CLASSES).priority_of(subject) == 50

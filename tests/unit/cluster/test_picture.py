@@ -6,7 +6,10 @@ from extender.cluster import audit
 from extender.cluster.picture import HoldState, Picture
 from extender.model.names import NodeName
 from extender.model.pod import Phase, Placement
+from extender.pods import bind
+from extender.pods.bind import BindRequest
 from tests.builders import (
+    POLICY,
     PROJECT,
     free,
     gpus_held,
@@ -17,6 +20,7 @@ from tests.builders import (
     placement_of,
     pod,
     pod_group,
+    pod_object,
     queue,
     state_of,
     uid,
@@ -308,7 +312,7 @@ def test_a_deleted_project_keeps_its_usage_until_its_pods_end() -> None:
     assert gpus_held(picture) == (1000, 0)
     picture.delete_pod(uid("p"))
     assert gpus_held(picture) == (0, 0)
-    assert list(picture.quotas.holders())[0][1].allocated.gpu_milli == 0
+    assert next(iter(picture.quotas.holders()))[1].allocated.gpu_milli == 0
 
 
 def test_a_department_sums_its_projects() -> None:
@@ -325,14 +329,11 @@ def test_a_department_sums_its_projects() -> None:
     assert [one.name for one, _ in picture.quotas.path(PROJECT)] == ["team-a"]
     picture.replace_departments([queue("d")])
     picture.replace_projects([queue("team-b", department="d")])
+    assert picture.quotas.department_usage("d").allocated.gpu_milli == 2000  # until team-a's pod has ended
+    picture.delete_pod(uid("p0"))
     assert picture.quotas.department_usage("d").allocated.gpu_milli == 1000
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="quota.py:40: a deleted project's pods leave its department's usage, so the department's limit can be "
-    "exceeded by deleting a project (extender.md 5 row 43: keep charging until the pods end)",
-)
 def test_a_deleted_projects_pods_still_count_in_its_department() -> None:
     picture = world(
         node("n"), projects=[queue(department="d"), queue("team-b", department="d")], departments=[queue("d")]
@@ -365,28 +366,9 @@ def test_what_moves_the_generation() -> None:
         assert picture.generation > before, what
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        pytest.param(
-            "node goes",
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="picture.py delete_node: when the node with the smallest GPUs goes, gpu-memory requests get "
-                "cheaper, but the generation does not move and nobody wakes the pods refused for quota",
-            ),
-        ),
-        pytest.param(
-            "pod elsewhere",
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="picture.py _bind_to: a seat given up because the pod was bound elsewhere frees capacity "
-                "without moving the generation",
-            ),
-        ),
-    ],
-)
-def test_what_should_move_the_generation(change: str) -> None:
+@pytest.mark.parametrize("change", ["node goes", "pod elsewhere"])
+def test_what_moves_it_in_a_roundabout_way(change: str) -> None:
+    """The smallest GPUs go, and requests for memory get cheaper; a seat is left because its pod is bound elsewhere."""
     picture = world(node("n", gpu_memory=4096), node("m"))
     offer(picture, pod("p", gpus=1), "m")
     before = picture.generation
@@ -400,38 +382,46 @@ def test_what_should_move_the_generation(change: str) -> None:
 # What users can edit on their own running pods
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="picture.py upsert_pod/_rehold: a bound pod is recounted from its current annotations, so its owner frees "
-    "GPUs it goes on using by editing them (extender.md 5 row 38: on a bound pod ignore)",
-)
+def bound_by_us(**request: object) -> tuple[Picture, dict[str, str], dict[str, str]]:
+    """A pod that runs where we bound it, and the annotations and labels of its object."""
+    picture = world(node("n", gpus=2))
+    subject = pod("p", version=1, **request)
+    offer(picture, subject)
+    step = bind.begin(picture, BindRequest("runai-team-a", "p", uid("p"), NodeName("n")), POLICY, now=0.0)
+    assert isinstance(step, bind.Write)
+    bind.settle(picture, uid("p"), bind.Outcome.STORED)
+    stored = pod_object("p", version=2, on="n", phase="Running", **request)["metadata"]  # type: ignore[arg-type]
+    annotations, labels = stored["annotations"] | step.annotations, stored["labels"] | step.labels
+    picture.upsert_pod(pod("p", version=2, on="n", phase="Running", annotations=annotations, labels=labels))
+    return picture, annotations, labels
+
+
 @pytest.mark.parametrize(
-    "edited",
+    "edit",
     [
-        pytest.param({"fraction": "0.0001", "indices": [0], "gpu_groups": ["g"]}, id="a smaller fraction"),
-        pytest.param({"indices": [0]}, id="no fraction"),
-        pytest.param({"fraction": "0.9", "indices": [1], "gpu_groups": ["g"]}, id="another device"),
+        pytest.param({"gpu-fraction": "0.0001"}, id="a smaller fraction"),
+        pytest.param({"gpu-fraction": None}, id="no fraction"),
+        pytest.param({"gpu-fraction": "nonsense"}, id="a malformed fraction"),
+        pytest.param({"gpu-fraction-num-devices": "2"}, id="more devices"),
+        pytest.param({"runai-gpu": "1"}, id="another device"),
+        pytest.param({"runai-gpu": None}, id="no device"),
+        pytest.param({"runai-gpu-share": "1"}, id="a smaller share"),
     ],
 )
-def test_editing_a_running_pods_annotations_frees_nothing(edited: dict[str, object]) -> None:
-    picture = world(node("n", gpus=2))
-    picture.upsert_pod(pod("p", version=1, fraction="0.9", on="n", indices=[0], gpu_groups=["g"], phase="Running"))
-    picture.upsert_pod(pod("p", version=2, on="n", phase="Running", **edited))
+def test_editing_a_running_pods_annotations_frees_nothing(edit: dict[str, str | None]) -> None:
+    picture, annotations, labels = bound_by_us(fraction="0.9")
+    edited = {key: value for key, value in (annotations | edit).items() if value is not None}
+    picture.upsert_pod(pod("p", version=3, on="n", phase="Running", annotations=edited, labels=labels))
     assert held(picture, "n") == {0: 900}
+    assert gpus_held(picture) == (900, 0)
+    assert is_sound(picture)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=OverflowError,
-    reason="table.py:96: 2^62 CPUs are a valid quantity, in milli they overflow int64; the exception leaves the record "
-    "half changed and ends the watch's task, and so the process, again after each restart",
-)
 def test_a_pod_bound_by_hand_that_asks_for_absurd_cpu() -> None:
     picture = world(node("n"))
     picture.upsert_pod(pod("p", cpu="4e18", on="n"))
     assert is_sound(picture)
 
 
-@pytest.mark.xfail(strict=True, raises=OverflowError, reason="as above, for a node: nodes.parse does not cap cpu")
 def test_a_node_that_offers_absurd_cpu() -> None:
     assert is_sound(world(node("n", cpu="4e18")))

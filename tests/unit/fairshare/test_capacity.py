@@ -57,8 +57,8 @@ def test_s8_tenths_add_up() -> None:
             Quota(cpu_milli=4000),
             Amounts(cpu_milli=3500),
             Amounts(cpu_milli=1000),
-            "team-a quota has reached the allowable limit of CPU cores. Limit is 4 cores, currently 3.5 cores allocated "
-            "and workload requested 1 cores",
+            "team-a quota has reached the allowable limit of CPU cores. Limit is 4 cores, currently 3.5 cores "
+            "allocated and workload requested 1 cores",
             id="cpu",
         ),
         pytest.param(
@@ -84,8 +84,9 @@ def test_limit_texts_of_the_other_resources(limit: Quota, held: Amounts, asked: 
             Quota(cpu_milli=2000),
             Amounts(cpu_milli=1500),
             Amounts(cpu_milli=1000),
-            "Non-preemptible workload is over quota. Workload requested 1 CPU cores, but team-a quota is 2 cores, while "
-            "1.5 cores are already allocated for non-preemptible pods. Use a preemptible workload to go over quota.",
+            "Non-preemptible workload is over quota. Workload requested 1 CPU cores, but team-a quota is 2 cores, "
+            "while 1.5 cores are already allocated for non-preemptible pods. Use a preemptible workload to go over "
+            "quota.",
             id="cpu",
         ),
         pytest.param(
@@ -93,7 +94,8 @@ def test_limit_texts_of_the_other_resources(limit: Quota, held: Amounts, asked: 
             Amounts(memory_mib=512),
             Amounts(memory_mib=1024),
             "Non-preemptible workload is over quota. Workload requested 1.074 GB memory, but team-a quota is 1.074 GB, "
-            "while 0.537 GB are already allocated for non-preemptible pods. Use a preemptible workload to go over quota.",
+            "while 0.537 GB are already allocated for non-preemptible pods. Use a preemptible workload to go over "
+            "quota.",
             id="memory",
         ),
     ],

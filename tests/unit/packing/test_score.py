@@ -117,7 +117,7 @@ def test_a_vacant_row_fits_nothing() -> None:
         pytest.param(BUSY, pod("p", gpus=2), PACK, {"a": 0, "b": 9, "c": 0}, id="bin-pack over the fitting ones"),
         pytest.param((), pod("p", gpus=1), PACK, {"a": 9, "b": 9, "c": 9}, id="bin-pack, all equal"),
         pytest.param(BUSY, pod("p", gpus=5), PACK, {"a": 0, "b": 0, "c": 0}, id="bin-pack, none fits"),
-        # round(10 * free / total)
+        # ten times the free share of its devices, rounded
         pytest.param(BUSY, pod("p", gpus=1), SPREAD, {"a": 3, "b": 8, "c": 10}, id="spread"),
         pytest.param(BUSY, pod("p", gpus=5), SPREAD, {"a": 0, "b": 0, "c": 0}, id="spread, none fits"),
     ],

@@ -69,7 +69,7 @@ def test_what_is_written_for_a_share() -> None:
     assert placed is not None
     (group,) = [group for _, group in placed.devices]
     assert written(begin(picture, "p")) == (
-        {"received-resource-type": "Fraction", "runai-gpu": "0"},
+        {"received-resource-type": "Fraction", "runai-gpu": "0", "runai-gpu-share": "500"},
         {"runai-gpu-group": group},
     )
 
@@ -80,7 +80,12 @@ def test_what_is_written_for_shares_of_several_devices() -> None:
     assert placed is not None
     first, second = (group for _, group in placed.devices)
     assert written(begin(picture, "p")) == (
-        {"received-resource-type": "Fraction", "runai-gpu": "0,1", "runai-gpu-group": f"{first},{second}"},
+        {
+            "received-resource-type": "Fraction",
+            "runai-gpu": "0,1",
+            "runai-gpu-share": "500",
+            "runai-gpu-group": f"{first},{second}",
+        },
         {f"runai-gpu-group/{first}": first, f"runai-gpu-group/{second}": second},
     )
 
@@ -182,11 +187,6 @@ def test_a_deleted_pod() -> None:
     assert begin(picture, "p") == Refused("pod runai-team-a/p (p-uid) is deleted")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="bind.py:101 / picture.py _rehold: a pod whose request grew between filter and bind keeps its seat unchecked; "
-    "the device is then handed out twice (12.11: bind re-checks; extender.md 5 row 38)",
-)
 @pytest.mark.parametrize("changed", [{"fraction": "0.9"}, {"fraction": "0.5", "devices": 2}])
 def test_a_request_that_grew_since_filter_is_checked_again(changed: dict[str, Any]) -> None:
     picture = world(node("n", gpus=1))
@@ -196,11 +196,6 @@ def test_a_request_that_grew_since_filter_is_checked_again(changed: dict[str, An
     assert isinstance(begin(picture, "p"), Refused)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="bind.py:79: an UNKNOWN Binding stays UNKNOWN while it is written again, so read_back, older than its 90 s, "
-    "releases the seat under the write",
-)
 def test_writing_an_unknown_binding_again_makes_it_binding() -> None:
     picture = seated()
     begin(picture, "p")
@@ -209,10 +204,6 @@ def test_writing_an_unknown_binding_again_makes_it_binding() -> None:
     assert state_of(picture, "p") is HoldState.BINDING
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="bind.py:73: the node asked for does not exist, and the hold of a Binding under way to *another* node goes",
-)
 @pytest.mark.parametrize("outcome", [None, Outcome.UNKNOWN])
 def test_a_node_that_does_not_exist_does_not_undo_a_binding_elsewhere(outcome: Outcome | None) -> None:
     picture = seated()

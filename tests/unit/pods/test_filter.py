@@ -278,7 +278,7 @@ def test_the_verdict_is_remembered_until_it_is_a_yes() -> None:
     assert picture.pods[uid("b")].verdict is None
 
 
-# answer: all
+# With `answer: all`
 
 
 def test_all_fitting_nodes_are_answered_and_one_is_held() -> None:
@@ -294,10 +294,6 @@ def test_all_in_the_order_offered_without_what_we_do_not_know() -> None:
     assert offer(picture, pod("p", gpus=1), "b", "ghost", "a", answer_all=True).nodes == ["b", "a"]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="placement.py fitting/points: a node offered twice is answered twice (extender.md 1.1: never send duplicates)",
-)
 def test_all_without_duplicates() -> None:
     assert offer(world(node("a"), node("b")), pod("p"), "a", "b", "a", answer_all=True).nodes == ["a", "b"]
 
