@@ -29,8 +29,8 @@ class PlacementSettings(BaseModel):
         "seat",
         description="`seat`: filter answers with the one node it holds; `all`: with every fitting node.",
     )
-    gpu: Strategy = Field(Strategy.BINPACK, description="Strategy for pods with GPUs.")
-    cpu: Strategy = Field(Strategy.BINPACK, description="Strategy for pods without GPUs.")
+    gpu: Strategy = Field(Strategy.FRAGMENTATION, description="Strategy for pods with GPUs.")
+    cpu: Strategy = Field(Strategy.FRAGMENTATION, description="Strategy for pods without GPUs.")
 
 
 class Settings(BaseSettings):

@@ -16,6 +16,7 @@ from extender.model.names import NodeName, PodUID, ProjectName
 from extender.model.node import Node
 from extender.model.pod import Placement, Pod
 from extender.model.queue import PodGroup, Queue, Quota
+from extender.packing.strategy import Strategy
 from extender.pods.filter import FilterAnswer, filter_pod
 from extender.pods.placement import Policy
 from extender.wire import nodes, pods
@@ -24,7 +25,8 @@ Json = dict[str, Any]
 
 NAMESPACE = "runai-team-a"
 PROJECT = ProjectName("team-a")
-POLICY = Policy()
+# Named, so that these tests do not hang on what the default happens to be.
+POLICY = Policy(gpu_strategy=Strategy.BINPACK, cpu_strategy=Strategy.BINPACK)
 
 
 def node_object(

@@ -1,4 +1,4 @@
-"""`runai-scheduler`: serve, demo, manifests."""
+"""`runai-scheduler`: serve, demo, simulate, manifests."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typer
 from extender import __version__, logs
 from extender.app import Service, run
 from extender.cli.demo import demo
+from extender.cli.simulate import simulate
 from extender.errors import ConfigError, RunaiError
 from extender.settings import load
 
@@ -23,6 +24,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 cli.command()(demo)
+cli.command()(simulate)
 
 
 def main() -> None:

@@ -20,13 +20,16 @@ from enum import StrEnum
 from extender.cluster.ledger import NodeLedger
 from extender.cluster.membership import Membership
 from extender.cluster.quota import Charge, QuotaBook
+from extender.cluster.ranking import Ranking
 from extender.cluster.table import NodeTable
-from extender.model.amounts import Amounts
+from extender.model import names
+from extender.model.amounts import GPU, Amounts
 from extender.model.names import NodeName, PodUID, ProjectName
 from extender.model.node import Node
 from extender.model.pod import Placement, Pod
 from extender.model.queue import PodGroup, Queue
 from extender.model.verdict import Verdict
+from extender.packing.demand import Ask, Demand
 
 _TOMBSTONES = 20_000
 
@@ -64,6 +67,8 @@ class Picture:
 
     def __init__(self) -> None:
         self.table = NodeTable()
+        self.demand = Demand()
+        self.ranking = Ranking(self.table, self.demand)
         self.quotas = QuotaBook()
         self.membership = Membership()
         self.pods: dict[PodUID, PodRecord] = {}
@@ -144,6 +149,8 @@ class Picture:
         if record is None:
             record = self.pods[pod.uid] = PodRecord(pod, watched=watched)
             self._uids_in[pod.namespace].add(pod.uid)
+            if pod.scheduler == names.SCHEDULER_NAME:
+                self._learn(pod)
         record.watched = record.watched or watched
         if pod.version and pod.version < record.pod.version:
             return record
@@ -315,6 +322,12 @@ class Picture:
         if record.verdict != verdict:
             record.verdict = verdict
             self.revision += 1
+
+    def _learn(self, pod: Pod) -> None:
+        share = pod.gpu.share_on(self.table.smallest_gpu_memory_mib()) if pod.gpu.devices else None
+        self.demand.observe(Ask(pod.gpu.devices, GPU if share is None else share, pod.cpu_milli), pod.gpu_products)
+        if self.demand.is_due:
+            self.demand.learn(self.table.capacity_by_product())
 
     def _opened_up(self) -> None:
         self.generation += 1

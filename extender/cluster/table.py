@@ -12,6 +12,7 @@ from extender.packing.score import NodeArrays
 
 _FIRST_ROWS = 64
 _FIRST_DEVICES = 8
+_LONGEST_JOURNAL = 100_000
 
 
 class NodeTable:
@@ -23,6 +24,10 @@ class NodeTable:
     def __init__(self) -> None:
         self.row_of: dict[NodeName, int] = {}
         self.name_of: list[NodeName | None] = []
+        self.products: dict[str, int] = {}  # GPU model → number
+        self.layout = 0  # moves when rows come, go or widen
+        self._journal: list[int] = []
+        self._journal_starts_at = 0
         self._vacant: list[int] = []
         self._rank_is_stale = True
         self._allocate(_FIRST_ROWS, _FIRST_DEVICES)
@@ -30,7 +35,7 @@ class NodeTable:
     def _allocate(self, rows: int, devices: int) -> None:
         self._free: NDArray[np.int32] = np.zeros((rows, devices), dtype=np.int32)
         # One 2-D block: a row's numbers are written together.
-        self._columns: NDArray[np.int64] = np.zeros((7, rows), dtype=np.int64)
+        self._columns: NDArray[np.int64] = np.zeros((10, rows), dtype=np.int64)
         self._rank: NDArray[np.int64] = np.zeros(rows, dtype=np.int64)
         self._mig: dict[str, NDArray[np.int64]] = {}
 
@@ -40,7 +45,7 @@ class NodeTable:
     def arrays(self) -> NodeArrays:
         """The arrays a score reads: views of the rows in use, vacant rows fit nothing."""
         rows = len(self.name_of)
-        whole, total, memory, cpu, capacity, cpu_capacity, has = (column[:rows] for column in self._columns)
+        whole, total, memory, cpu, capacity, cpu_capacity, has, ram, pods, product = self._columns[:, :rows]
         return NodeArrays(
             free=self._free[:rows],
             whole=whole,
@@ -50,6 +55,9 @@ class NodeTable:
             cpu_free=cpu,
             capacity=capacity,
             cpu_capacity=cpu_capacity,
+            memory_free=ram,
+            pods_free=pods,
+            product=product,
             mig_free={resource: column[:rows] for resource, column in self._mig.items()},
         )
 
@@ -91,6 +99,9 @@ class NodeTable:
             node.gpus * GPU,
             node.cpu_milli,
             node.gpu_slots > 0 or bool(node.mig),
+            node.memory_mib - ledger.memory_mib,
+            node.pods - len(ledger.pods),
+            self.products.setdefault(node.gpu_product, len(self.products)),
         )
         offered = dict(node.mig)
         for resource in offered.keys() | self._mig.keys():
@@ -98,6 +109,7 @@ class NodeTable:
             if column is None:
                 column = self._mig[resource] = np.zeros(self._free.shape[0], dtype=np.int64)
             column[row] = max(0, offered.get(resource, 0) - ledger.mig.get(resource, 0))
+        self._changed(row)
 
     def drop(self, name: NodeName) -> None:
         """Forget the row of a node that went; a node without a row changes nothing."""
@@ -112,6 +124,30 @@ class NodeTable:
         self._columns[0, row] = -1  # fewer than no whole devices: not even a CPU-only pod fits a vacant row
         for column in self._mig.values():
             column[row] = 0
+        self.layout += 1
+
+    def position(self) -> int:
+        """Where the journal of changed rows ends now."""
+        return self._journal_starts_at + len(self._journal)
+
+    def changed_since(self, position: int) -> list[int] | None:
+        """The rows written since `position`, with repeats; None when the journal does not go back that far."""
+        start = position - self._journal_starts_at
+        return self._journal[start:] if start >= 0 else None
+
+    def capacity_by_product(self) -> dict[str, int]:
+        """Milli-GPU of all nodes by GPU model."""
+        arrays = self.arrays()
+        milli = np.bincount(arrays.product, weights=arrays.capacity, minlength=len(self.products))
+        return {product: int(milli[number]) for product, number in self.products.items()}
+
+    def _changed(self, row: int) -> None:
+        self._journal.append(row)
+        if len(self._journal) > _LONGEST_JOURNAL:
+            # Whoever has not looked for so long scores all rows again, which costs no more by now.
+            half = len(self._journal) // 2
+            del self._journal[:half]
+            self._journal_starts_at += half
 
     def _new_row(self, name: NodeName) -> int:
         if self._vacant:
@@ -123,6 +159,7 @@ class NodeTable:
             if row >= self._free.shape[0]:
                 self._grow(2 * self._free.shape[0], self._free.shape[1])
         self.row_of[name] = row
+        self.layout += 1
         self._rank_is_stale = True
         return row
 
@@ -130,6 +167,7 @@ class NodeTable:
         free, columns, mig = self._free, self._columns, self._mig
         used = free.shape[0]
         self._allocate(rows, devices)
+        self.layout += 1
         self._rank_is_stale = True
         self._free[:used, : free.shape[1]] = free
         self._columns[:, :used] = columns

@@ -61,6 +61,7 @@ class Pod:
     priority: int | None = None
     owner_kind: str = ""
     scheduler: str = ""
+    gpu_products: tuple[str, ...] = ()  # the only GPU models that it accepts, sorted; none for any
     placement: Placement | None = None
     deleting: bool = False
     gated: bool = False  # kube-scheduler leaves it alone until its last scheduling gate is lifted

@@ -13,8 +13,8 @@ def choose(request: GpuRequest, free: Sequence[int], gpu_memory_mib: int, strate
     """Device indices for `request`, in index order, or None when it does not fit.
 
     free: milli-GPU free per device index; GPU (1000) is a device without sharers, 0 one that cannot be used.
-    Whole GPUs take the lowest free devices. A share takes the fullest device that still fits (binpack) or the
-    emptiest (spread); equals go to the lowest index. Cost: O(devices log devices).
+    Whole GPUs take the lowest free devices. A share takes the fullest device that still fits, or the
+    emptiest with the strategy spread; equals go to the lowest index. Cost: O(devices log devices).
     """
     if request.is_whole:
         whole = [index for index, left in enumerate(free) if left == GPU]
@@ -27,6 +27,6 @@ def choose(request: GpuRequest, free: Sequence[int], gpu_memory_mib: int, strate
     fitting = [index for index, left in enumerate(free) if left >= share]
     if len(fitting) < request.devices:
         return None
-    sign = 1 if strategy is Strategy.BINPACK else -1
+    sign = -1 if strategy is Strategy.SPREAD else 1
     fitting.sort(key=lambda index: (sign * free[index], index))
     return tuple(sorted(fitting[: request.devices]))

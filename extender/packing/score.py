@@ -20,6 +20,7 @@ Bools = NDArray[np.bool_]
 INFEASIBLE = -1
 _LARGEST_FREE = 1 << 20  # above the free milli-GPU of any node (256 devices)
 _LARGEST_CPU = 1 << 30
+_PARTS = 1 << 20  # how finely best-fit tells nodes apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class NodeArrays:
     gpu_memory: MiB of one device, 0 unknown.   has_gpus:   the node has devices at all, used or not.
     cpu_free:   milli-CPU, may be negative.     mig_free:   MIG slices by resource name.
     capacity:   milli-GPU in all.               cpu_capacity: milli-CPU in all.
+    memory_free: MiB, may be negative.          pods_free:  pods that may still come, may be negative.
+    product:    number of the GPU model in `NodeTable.products`.
     """
 
     free: NDArray[np.int32]
@@ -41,7 +44,31 @@ class NodeArrays:
     cpu_free: Ints
     capacity: Ints
     cpu_capacity: Ints
+    memory_free: Ints
+    pods_free: Ints
+    product: Ints
     mig_free: dict[str, Ints]
+
+    def take(self, rows: Ints) -> NodeArrays:
+        """Copies of some rows."""
+        return NodeArrays(
+            free=self.free[rows],
+            whole=self.whole[rows],
+            total_free=self.total_free[rows],
+            gpu_memory=self.gpu_memory[rows],
+            has_gpus=self.has_gpus[rows],
+            cpu_free=self.cpu_free[rows],
+            capacity=self.capacity[rows],
+            cpu_capacity=self.cpu_capacity[rows],
+            memory_free=self.memory_free[rows],
+            pods_free=self.pods_free[rows],
+            product=self.product[rows],
+            mig_free={resource: column[rows] for resource, column in self.mig_free.items()},
+        )
+
+    def has_room(self, cpu_milli: int, memory_mib: int) -> Bools:
+        """Which nodes have the CPU, the memory and a place for one more pod."""
+        return (self.cpu_free >= cpu_milli) & (self.memory_free >= memory_mib) & (self.pods_free > 0)
 
 
 def shares(request: GpuRequest, nodes: NodeArrays) -> Ints | int:
@@ -71,16 +98,19 @@ def fits(request: GpuRequest, nodes: NodeArrays) -> Bools:
 
 
 def scores(request: GpuRequest, nodes: NodeArrays, strategy: Strategy) -> Ints:
-    """One score a node, INFEASIBLE where `request` does not fit; ties are left to the caller's node order.
+    """One score a node, whether `request` fits there or not; ties are left to the caller's node order.
 
-    Bin-pack: a share goes to the fullest device that fits, so shared devices fill before fresh ones are opened;
-    then, as for whole GPUs, to the node with the least free GPU, then the least free CPU. CPU work goes to nodes
-    without GPUs first. Spread is the reverse: most free first. Cost: a few passes over [nodes, devices].
+    Best-fit: the least CPU and GPU left, each as a part of the largest node. Bin-pack: a share goes to the fullest
+    device that fits, so shared devices fill before fresh ones are opened; then, as for whole GPUs, to the node with
+    the least free GPU, then the least free CPU. CPU work goes to nodes without GPUs first. Spread is the reverse of
+    bin-pack: most free first. Cost: a few passes over [nodes, devices].
     """
-    fitting = fits(request, nodes)
-    binpack = strategy is Strategy.BINPACK
+    binpack = strategy is not Strategy.SPREAD
     cpu = np.clip(nodes.cpu_free, 0, _LARGEST_CPU - 1)
     spare_cpu = _LARGEST_CPU - 1 - cpu if binpack else cpu
+    if strategy is Strategy.BESTFIT:
+        spare: Ints = _PARTS - _of_largest(cpu, nodes.cpu_capacity) - _of_largest(nodes.total_free, nodes.capacity)
+        return spare
     if request.is_cpu_only:
         key = np.where(nodes.has_gpus, 0, _LARGEST_CPU) + spare_cpu
     elif request.is_shared:
@@ -90,7 +120,12 @@ def scores(request: GpuRequest, nodes: NodeArrays, strategy: Strategy) -> Ints:
     else:
         free = nodes.whole * (GPU + 1) * 2 + nodes.total_free
         key = (2 * _LARGEST_FREE - free if binpack else free) * _LARGEST_CPU + spare_cpu
-    return np.where(fitting, key, INFEASIBLE)
+    return key
+
+
+def _of_largest(free: Ints, capacity: Ints) -> Ints:
+    largest = max(int(capacity.max(initial=0)), 1)
+    return free * (_PARTS // 2) // largest
 
 
 def _device_key(request: GpuRequest, nodes: NodeArrays, binpack: bool) -> Ints:

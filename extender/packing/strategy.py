@@ -4,7 +4,9 @@ from enum import StrEnum
 
 
 class Strategy(StrEnum):
-    """Where work goes: onto the fullest place that fits, or onto the emptiest."""
+    """Where work goes: where it strands the least, onto the fullest place that fits, or onto the emptiest."""
 
+    FRAGMENTATION = "fragmentation"
     BINPACK = "binpack"
+    BESTFIT = "bestfit"
     SPREAD = "spread"

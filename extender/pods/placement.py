@@ -9,22 +9,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from extender.cluster.picture import Picture
+from extender.cluster.ranking import Shape
 from extender.model.names import NodeName
 from extender.model.pod import Placement, Pod
 from extender.packing import devices, score
 from extender.packing.strategy import Strategy
 
-# kube-scheduler has filtered before us, so the best seat is nearly always offered. Looking a few names up in the
-# offered list costs microseconds; indexing thousands of names costs more than the whole decision.
-_TRIES_BEFORE_INDEXING = 4
+# When a good part of all nodes is offered, the best seat nearly always is among them: finding one name in the list
+# costs microseconds, indexing thousands of names costs more than the whole decision.
+_FEW_OFFERED = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
     """Settings of the deciding code. Times in seconds."""
 
-    gpu_strategy: Strategy = Strategy.BINPACK
-    cpu_strategy: Strategy = Strategy.BINPACK
+    gpu_strategy: Strategy = Strategy.FRAGMENTATION
+    cpu_strategy: Strategy = Strategy.FRAGMENTATION
     reservation_ttl_s: float = 120.0  # twice the bind time-out that we ship
     slow_reservation_ttl_s: float = 900.0  # volumes may be provisioned between filter and bind
 
@@ -35,31 +36,39 @@ class Policy:
         return self.slow_reservation_ttl_s if pod.slow_volumes else self.reservation_ttl_s
 
 
-def best_seat(picture: Picture, pod: Pod, offered: Sequence[str], policy: Policy) -> Placement | None:
+def best_seat(picture: Picture, pod: Pod, offered: Sequence[str] | None, policy: Policy) -> Placement | None:
     """The best fitting place among `offered` node names; None when nothing fits. Nothing is reserved.
 
-    Ties go to the lowest node name. Cost: a few array passes over all nodes, Python work for one node.
+    offered: what kube-scheduler let pass, so CPU, memory and taints are settled. None: every node, for planning
+    and simulation, with CPU, memory and the number of pods checked here.
+    Ties go to the lowest node name. Cost: the rows that changed since this shape was last asked for, an argmax,
+    and Python work for one node.
     """
-    if len(offered) == 1:
+    if offered is not None and len(offered) == 1:
         return seat_on(picture, pod, NodeName(offered[0]), policy)
-    values = score.scores(pod.gpu, picture.table.arrays(), policy.strategy_for(pod))
-    rank = picture.table.rank()
-    for _ in range(_TRIES_BEFORE_INDEXING):
+    values = picture.ranking.values(shape_of(pod), policy.strategy_for(pod))
+    table = picture.table
+    rank = table.rank()
+    if offered is None:
+        room = table.arrays().has_room(pod.cpu_milli, pod.memory_mib)
+        return _seat_in(picture, pod, np.where(room, values, score.INFEASIBLE), rank, policy)
+    if len(offered) * _FEW_OFFERED > values.size:
         row = _best_row(values, rank)
         if row is None:
             return None
-        name = picture.table.name_of[row]
+        name = table.name_of[row]
         if name is not None and name in offered:
             return seat_on(picture, pod, name, policy)
-        values[row] = score.INFEASIBLE
-    row_of = picture.table.row_of
+    row_of = table.row_of
     rows = [row_of[NodeName(name)] for name in offered if name in row_of]
-    mask = np.ones(values.size, dtype=np.bool_)
-    mask[rows] = False
-    values[mask] = score.INFEASIBLE
-    row = _best_row(values, rank)
-    best = None if row is None else picture.table.name_of[row]
-    return seat_on(picture, pod, best, policy) if best is not None else None
+    among = np.full(values.size, score.INFEASIBLE, dtype=np.int64)
+    among[rows] = values[rows]
+    return _seat_in(picture, pod, among, rank, policy)
+
+
+def shape_of(pod: Pod) -> Shape:
+    """What the pod's score depends on."""
+    return Shape(pod.gpu, pod.cpu_milli, pod.gpu_products)
 
 
 def seat_on(picture: Picture, pod: Pod, node: NodeName, policy: Policy) -> Placement | None:
@@ -94,6 +103,12 @@ def points(picture: Picture, pod: Pod, offered: Sequence[str], policy: Policy) -
     values = score.points(pod.gpu, picture.table.arrays(), policy.strategy_for(pod)).tolist()
     row_of = picture.table.row_of
     return [(name, values[row_of[NodeName(name)]] if name in row_of else 0) for name in dict.fromkeys(offered)]
+
+
+def _seat_in(picture: Picture, pod: Pod, values: score.Ints, rank: score.Ints, policy: Policy) -> Placement | None:
+    row = _best_row(values, rank)
+    name = None if row is None else picture.table.name_of[row]
+    return None if name is None else seat_on(picture, pod, name, policy)
 
 
 def _best_row(values: score.Ints, rank: score.Ints) -> int | None:

@@ -1,30 +1,34 @@
 """The picture after any history equals a picture made from scratch of what the API server holds at the end.
 
-The machine plays the API server, the watches (late, twice, dropped and made good by a list), kube-scheduler (filter
+It plays the API server, the watches (late, twice, dropped and made good by a list), kube-scheduler (filter
 and bind, crashing now and then) and people. After every step the books add up and no device is over one GPU.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import Any
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from extender.cluster import audit
 from extender.cluster.picture import HoldState, Picture
 from extender.model.amounts import GPU
 from extender.model.names import NodeName, PodUID, ProjectName
 from extender.model.queue import PodGroup, Queue
+from extender.packing.strategy import Strategy
 from extender.pods import bind, release
 from extender.pods.bind import BindRequest, Outcome
 from extender.pods.filter import filter_pod
+from extender.pods.placement import Policy, best_seat
 from extender.wire import nodes, pods
-from tests.builders import POLICY, node_object, pod_group, pod_object, queue
+from tests.builders import POLICY, node_object, pod, pod_group, pod_object, queue
 
 Json = dict[str, Any]
+Method = TypeVar("Method", bound=Callable[..., None])
 
 NODES = {"n1": 40_960, "n2": 16_384, "n3": None}  # memory stays with the name: shares by memory hang on it
 NAMES = ["a", "b", "c", "d", "e", "f"]
@@ -47,6 +51,7 @@ requests = st.sampled_from(
         {"fraction": "1.0"},
     ]
 )
+PROBES: list[Json] = [{"gpus": 1}, {"fraction": "0.5"}, {"gpu_memory": 4096}, {"mig": {"1g.5gb": 1}}, {"cpu": "1"}]
 queues = st.builds(
     lambda name, deserved, limit, department: queue(name, deserved=deserved, limit=limit, department=department),
     st.sampled_from(PROJECTS),
@@ -67,11 +72,33 @@ FATES = st.sampled_from(["answered", "answered", "lost", "refused", "never sent"
 seen = st.booleans()  # whether the watch delivers it; what it drops, a later list makes good
 
 
-class Cluster(RuleBasedStateMachine):
+ACTIONS: list[Callable[[Any, st.DataObject], None]] = []
+
+
+def action(
+    *, weight: int = 1, when: Callable[[Any], object] = lambda _: True, **drawn: st.SearchStrategy[Any]
+) -> Callable[[Method], Method]:
+    """Something that may happen `when` it can: arguments are drawn as named, `data` is handed on if asked for."""
+
+    def register(method: Method) -> Method:
+        wants_data = "data" in inspect.signature(method).parameters
+
+        def happen(cluster: Any, data: st.DataObject) -> None:
+            if when(cluster):
+                given_ = {name: data.draw(strategy, label=name) for name, strategy in drawn.items()}
+                method(cluster, **given_, **({"data": data} if wants_data else {}))
+
+        happen.__name__ = method.__name__
+        ACTIONS.extend([happen] * weight)
+        return method
+
+    return register
+
+
+class Cluster:
     """`api` is the truth, `history` every pod event in order, `shown` the versions the watch has delivered."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.picture = Picture()
         self.now = 0.0
         self.version = 10
@@ -87,10 +114,9 @@ class Cluster(RuleBasedStateMachine):
         self.shown: list[Json] = []
         self.listing: tuple[int, list[Json]] | None = None
 
-    @initialize()
     def start(self) -> None:
         for name in ("n1", "n2"):
-            self.node_comes(name, 3, 3, 2, True)
+            self.node_comes(name, 1, 2, 1, True)
         for project in PROJECTS:
             self.project_changes(queue(project), True)
 
@@ -120,22 +146,20 @@ class Cluster(RuleBasedStateMachine):
     def _changed(self, uid: str) -> Json:
         return copy.deepcopy(self.pods[uid])
 
-    @precondition(lambda self: self.shown)
-    @rule(data=st.data())
+    @action(weight=2, when=lambda self: self.shown)
     def an_event_comes_again(self, data: st.DataObject) -> None:
         """Twice, or long after newer ones: nothing changes."""
         before = public(self.picture)
         self.picture.upsert_pod(pods.parse(data.draw(st.sampled_from(self.shown))))
         assert public(self.picture) == before
 
-    @rule()
+    @action()
     def a_list_is_read(self) -> None:
         """It takes a while: what it shows is how things were at its beginning."""
         if self.listing is None:
             self.listing = (self.version, copy.deepcopy(list(self.pods.values())))
 
-    @precondition(lambda self: self.listing is not None)
-    @rule()
+    @action(when=lambda self: self.listing is not None)
     def the_list_is_in(self) -> None:
         """The watch then starts from the list's version."""
         assert self.listing is not None
@@ -157,15 +181,19 @@ class Cluster(RuleBasedStateMachine):
 
     # Nodes
 
-    @rule(name=st.sampled_from(sorted(NODES)), gpus=st.integers(0, 4), slots=st.integers(0, 4), mig=st.integers(0, 2),
-          deliver=seen)  # fmt: skip
+    @action(
+        name=st.sampled_from(sorted(NODES)),
+        gpus=st.sampled_from([2, 1, 0, 3]),
+        slots=st.sampled_from([2, 3, 1]),
+        mig=st.integers(0, 2),
+        deliver=seen,
+    )
     def node_comes(self, name: str, gpus: int, slots: int, mig: int, deliver: bool) -> None:
         self.nodes[name] = node_object(name, gpus=gpus, slots=slots, gpu_memory=NODES[name], mig={"1g.5gb": mig})
         if deliver:
             self.picture.upsert_node(nodes.parse(self.nodes[name]))
 
-    @precondition(lambda self: self.nodes)
-    @rule(data=st.data(), deliver=seen)
+    @action(when=lambda self: self.nodes, deliver=seen)
     def node_goes(self, data: st.DataObject, deliver: bool) -> None:
         name = data.draw(st.sampled_from(sorted(self.nodes)))
         del self.nodes[name]
@@ -174,9 +202,15 @@ class Cluster(RuleBasedStateMachine):
 
     # People
 
-    @rule(name=st.sampled_from(NAMES), namespace=st.sampled_from(NAMESPACES), request=requests,
-          group=st.sampled_from(GROUPS), priority=st.sampled_from(["", "build", "own"]),
-          project=st.sampled_from(["", "", *PROJECTS]), deliver=seen)  # fmt: skip
+    @action(
+        name=st.sampled_from(NAMES),
+        namespace=st.sampled_from(NAMESPACES),
+        request=requests,
+        group=st.sampled_from(GROUPS),
+        priority=st.sampled_from(["", "build", "own"]),
+        project=st.sampled_from(["", "", *PROJECTS]),
+        deliver=seen,
+    )
     def pod_comes(
         self, name: str, namespace: str, request: Json, group: str, priority: str, project: str, deliver: bool
     ) -> None:
@@ -195,8 +229,7 @@ class Cluster(RuleBasedStateMachine):
         )
         self._write("ADDED", obj, deliver)
 
-    @precondition(lambda self: self.nodes)
-    @rule(name=st.sampled_from(NAMES), gpus=st.integers(0, 2), data=st.data(), deliver=seen)
+    @action(when=lambda self: self.nodes, name=st.sampled_from(NAMES), gpus=st.integers(0, 2), deliver=seen)
     def somebody_elses_pod_runs(self, name: str, gpus: int, data: st.DataObject, deliver: bool) -> None:
         self.made += 1
         on = data.draw(st.sampled_from(sorted(self.nodes)))
@@ -206,15 +239,15 @@ class Cluster(RuleBasedStateMachine):
     def _some_pod(self, data: st.DataObject) -> str:
         return data.draw(st.sampled_from(sorted(self.pods)))
 
-    @precondition(lambda self: self.pods)
-    @rule(data=st.data(), project=st.sampled_from(["", *PROJECTS]), deliver=seen)
+    @action(when=lambda self: self.pods, project=st.sampled_from(["", *PROJECTS]), deliver=seen)
     def a_label_is_changed(self, data: st.DataObject, project: str, deliver: bool) -> None:
         obj = self._changed(self._some_pod(data))
         obj["metadata"]["labels"]["runai/queue"] = project
         self._write("MODIFIED", obj, deliver)
 
-    @precondition(lambda self: self.pods)
-    @rule(data=st.data(), phase=st.sampled_from(["Running", "Succeeded", "Failed"]), deliver=seen)
+    @action(
+        weight=2, when=lambda self: self.pods, phase=st.sampled_from(["Running", "Succeeded", "Failed"]), deliver=seen
+    )
     def a_phase_changes(self, data: st.DataObject, phase: str, deliver: bool) -> None:
         obj = self._changed(self._some_pod(data))
         if obj["status"]["phase"] in ("Succeeded", "Failed") or (
@@ -224,27 +257,25 @@ class Cluster(RuleBasedStateMachine):
         obj["status"]["phase"] = phase
         self._write("MODIFIED", obj, deliver)
 
-    @precondition(lambda self: self.pods)
-    @rule(data=st.data(), deliver=seen)
+    @action(when=lambda self: self.pods, deliver=seen)
     def a_pod_terminates(self, data: st.DataObject, deliver: bool) -> None:
         obj = self._changed(self._some_pod(data))
         obj["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
         self._write("MODIFIED", obj, deliver)
 
-    @precondition(lambda self: self.pods)
-    @rule(data=st.data(), deliver=seen)
+    @action(weight=2, when=lambda self: self.pods, deliver=seen)
     def a_pod_goes(self, data: st.DataObject, deliver: bool) -> None:
         self._write("DELETED", self._changed(self._some_pod(data)), deliver)
 
-    @rule(data=st.data(), deliver=seen)
+    @action(deliver=seen)
     def an_administrator_acts(self, data: st.DataObject, deliver: bool) -> None:
         act, given = data.draw(
             st.one_of(
                 st.tuples(st.just(self.group_changes), groups),
-                st.tuples(st.just(self.group_goes), st.sampled_from(sorted(self.groups) or [None])),
+                st.tuples(st.just(self.group_goes), st.sampled_from([None, *sorted(self.groups)])),
                 st.tuples(st.just(self.project_changes), queues),
                 st.tuples(st.just(self.project_changes), queues),
-                st.tuples(st.just(self.project_goes), st.sampled_from(sorted(self.projects) or [None])),
+                st.tuples(st.just(self.project_goes), st.sampled_from([None, *sorted(self.projects)])),
                 st.tuples(st.just(self.department_changes), st.sampled_from(["gone", None, 2000])),
                 st.tuples(
                     st.just(self.namespace_changes),
@@ -253,7 +284,7 @@ class Cluster(RuleBasedStateMachine):
                 st.tuples(st.just(self.a_class_changes), st.sampled_from([None, 50, 100])),
             )
         )
-        act(given, deliver)  # type: ignore[operator]
+        act(given, deliver)
 
     def group_changes(self, group: PodGroup, deliver: bool) -> None:
         self.groups[(group.namespace, group.name)] = group
@@ -305,7 +336,11 @@ class Cluster(RuleBasedStateMachine):
 
     # kube-scheduler: it has its own watch, so it may know more than we do, or less
 
-    @rule(wanted=st.lists(st.tuples(st.sampled_from(NAMES), requests, FATES, seen), min_size=2, max_size=6), shown=seen)
+    @action(
+        weight=4,
+        wanted=st.lists(st.tuples(st.sampled_from(NAMES), requests, FATES, seen), min_size=2, max_size=6),
+        shown=seen,
+    )
     def pods_come_and_are_scheduled(self, wanted: list[tuple[str, Json, str, bool]], shown: bool) -> None:
         """Each by filter among all nodes, and a bind that takes its answer."""
         for name, request, fate, deliver in wanted:
@@ -315,8 +350,7 @@ class Cluster(RuleBasedStateMachine):
                 if answer.nodes:
                     self._bind(PodUID(uid), NodeName(answer.nodes[0]), fate, deliver)
 
-    @precondition(lambda self: self.history)
-    @rule(data=st.data(), lately=st.integers(1, 8), answer_all=st.booleans())
+    @action(weight=3, when=lambda self: self.history, lately=st.integers(1, 8), answer_all=st.booleans())
     def filter(self, data: st.DataObject, lately: int, answer_all: bool) -> None:
         """Of a version of late, that is: perhaps of a pod that is bound or gone by now."""
         candidates = [obj for _, kind, obj in self.history[-lately:] if kind != "DELETED" and not _bound(obj)]
@@ -332,8 +366,7 @@ class Cluster(RuleBasedStateMachine):
             assert hold is not None
             assert answer.nodes == (hold.placement.node,)
 
-    @precondition(lambda self: self.pods)
-    @rule(data=st.data(), fate=FATES, deliver=seen)
+    @action(weight=3, when=lambda self: self.pods, fate=FATES, deliver=seen)
     def bind(self, data: st.DataObject, fate: str, deliver: bool) -> None:
         uid = PodUID(self._some_pod(data))
         held = self.picture.pods[uid].hold if uid in self.picture.pods else None
@@ -354,7 +387,7 @@ class Cluster(RuleBasedStateMachine):
         if not isinstance(step, bind.Write):
             return
         assert step.placement.node == on
-        self._audit()
+        self.audit()
         if fate in ("answered", "lost") and not _bound(obj) and not obj["metadata"].get("deletionTimestamp"):
             stored = self._changed(uid)
             stored["spec"]["nodeName"] = on
@@ -380,17 +413,17 @@ class Cluster(RuleBasedStateMachine):
 
     # Our own loops, and our end
 
-    @rule(seconds=st.sampled_from([1.0, 119.0, 1000.0]))
+    @action(seconds=st.sampled_from([1.0, 119.0, 1000.0]))
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
         release.expire(self.picture, now=self.now)
 
-    @rule()
+    @action()
     def unknown_binds_are_read_back(self) -> None:
         for uid in release.unknown(self.picture):
             self._read(uid)
 
-    @rule()
+    @action()
     def we_are_killed_and_start_again(self) -> None:
         self.picture = self._from_scratch()
         self.shown.clear()
@@ -408,12 +441,9 @@ class Cluster(RuleBasedStateMachine):
             picture.replace_pods(listed, self.version)
         return picture
 
-    @rule()
+    @action()
     def everything_is_listed_and_settled(self) -> None:
         self.listing = None
-        self._settle()
-
-    def teardown(self) -> None:
         self._settle()
 
     def _settle(self) -> None:
@@ -429,9 +459,14 @@ class Cluster(RuleBasedStateMachine):
         expected = public(self._from_scratch())
         assert public(self.picture) == expected
         assert public(self._from_scratch(upside_down=True)) == expected
+        fresh = self._from_scratch()
+        for strategy in (Strategy.BINPACK, Strategy.SPREAD):
+            policy = Policy(gpu_strategy=strategy, cpu_strategy=strategy)
+            for request in PROBES:
+                seat = best_seat(self.picture, pod("probe", **request), sorted(NODES), policy)
+                assert seat == best_seat(fresh, pod("probe", **request), sorted(NODES), policy)
 
-    @invariant()
-    def _audit(self) -> None:
+    def audit(self) -> None:
         assert audit.check(self.picture) == []
         for one in self.picture.nodes():
             ledger = self.picture.ledger(one.name)
@@ -486,5 +521,12 @@ def public(picture: Picture) -> Json:
     }
 
 
-TestCluster = Cluster.TestCase
-TestCluster.settings = settings(max_examples=80, stateful_step_count=40)
+@settings(max_examples=150)
+@given(st.data())
+def test_any_history(data: st.DataObject) -> None:
+    cluster = Cluster()
+    cluster.start()
+    for act in data.draw(st.lists(st.sampled_from(ACTIONS), min_size=25, max_size=40), label="history"):
+        act(cluster, data)
+        cluster.audit()
+    cluster.everything_is_listed_and_settled()

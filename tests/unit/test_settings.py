@@ -29,8 +29,8 @@ def test_defaults_are_those_of_the_documentation() -> None:
     assert settings.metrics_address == "0.0.0.0:9090"
     assert (settings.placement.answer, settings.placement.gpu, settings.placement.cpu) == (
         "seat",
-        Strategy.BINPACK,
-        Strategy.BINPACK,
+        Strategy.FRAGMENTATION,
+        Strategy.FRAGMENTATION,
     )
     assert (settings.reservation_ttl_s, settings.stale_after_s) == (120.0, 30.0)
     assert settings.create_namespaces

@@ -9,6 +9,7 @@ from extender.model.node import Node
 from extender.model.pod import Pod
 from extender.packing import score
 from extender.packing.strategy import Strategy
+from extender.pods import placement
 from tests.builders import node, pod, world
 
 PACK, SPREAD = Strategy.BINPACK, Strategy.SPREAD
@@ -32,7 +33,7 @@ def points(picture: Picture, subject: Pod, strategy: Strategy) -> dict[str, int]
 
 def order(picture: Picture, subject: Pod, strategy: Strategy) -> list[str]:
     """Names of the fitting nodes, best first, equals by name."""
-    values = by_name(picture, score.scores(subject.gpu, picture.table.arrays(), strategy))
+    values = by_name(picture, picture.ranking.values(placement.shape_of(subject), strategy))
     return sorted((name for name in values if values[name] >= 0), key=lambda name: (-values[name], name))
 
 

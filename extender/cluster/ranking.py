@@ -1,0 +1,82 @@
+"""The nodes in order of merit for each shape of pod, kept up to date by touching only what changed.
+
+A score depends on a node's state and a pod's shape alone. So each shape keeps one array of scores and the point
+in the table's journal up to which it is right; before it is read, the rows written since are scored again in one
+call. What learning or a change of rows makes stale is scored as a whole when it is next asked for.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+
+from extender.cluster.table import NodeTable
+from extender.model.gpu import GpuRequest
+from extender.packing import fragmentation, score
+from extender.packing.demand import Demand
+from extender.packing.score import Ints, NodeArrays
+from extender.packing.strategy import Strategy
+
+_SHAPES = 512  # the least recently asked for goes; 8 bytes a node each
+_WHOLE_FROM = 4  # a quarter of the rows changed: scoring all of them costs no more
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """All of a pod that its score depends on. products: the only GPU models it accepts, sorted; none for any."""
+
+    gpu: GpuRequest
+    cpu_milli: int
+    products: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Scored:
+    values: Ints
+    position: int
+    stamp: tuple[int, int]
+
+
+class Ranking:
+    """Scores by (shape, strategy). Borrow `values`: read at once, neither keep nor change."""
+
+    def __init__(self, table: NodeTable, demand: Demand) -> None:
+        self._table = table
+        self._demand = demand
+        self._scored: OrderedDict[tuple[Shape, Strategy], _Scored] = OrderedDict()
+
+    def values(self, shape: Shape, strategy: Strategy) -> Ints:
+        """One score a row of the table, INFEASIBLE where the shape does not fit; larger is better, ties remain."""
+        key = (shape, strategy)
+        stamp = (self._table.layout, self._demand.epoch)
+        scored = self._scored.get(key)
+        changed = self._table.changed_since(scored.position) if scored is not None and scored.stamp == stamp else None
+        if scored is None or changed is None or len(changed) * _WHOLE_FROM > len(scored.values):
+            scored = _Scored(self._score(shape, strategy, self._table.arrays()), 0, stamp)
+            self._scored[key] = scored
+            if len(self._scored) > _SHAPES:
+                self._scored.popitem(last=False)
+        elif changed:
+            rows = np.unique(np.array(changed, dtype=np.int64))
+            scored.values[rows] = self._score(shape, strategy, self._table.arrays().take(rows))
+        scored.position = self._table.position()
+        self._scored.move_to_end(key)
+        return scored.values
+
+    def _score(self, shape: Shape, strategy: Strategy, nodes: NodeArrays) -> Ints:
+        fits = score.fits(shape.gpu, nodes)
+        if shape.products:
+            accepted = [self._table.products[product] for product in shape.products if product in self._table.products]
+            fits &= np.isin(nodes.product, accepted)
+        if strategy is not Strategy.FRAGMENTATION:
+            return np.where(fits, score.scores(shape.gpu, nodes, strategy), score.INFEASIBLE)
+        out = np.full(len(fits), score.INFEASIBLE, dtype=np.int64)
+        rows = np.flatnonzero(fits)  # in a full cluster few rows are worth the arithmetic
+        if rows.size:
+            tables = self._demand.tables
+            fitting = nodes if rows.size == len(fits) else nodes.take(rows)
+            prices = np.array([tables.price.get(product, 0.0) for product in self._table.products])[fitting.product]
+            out[rows] = fragmentation.scores(shape.gpu, shape.cpu_milli, prices, fitting, tables)
+        return out
