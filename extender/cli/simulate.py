@@ -174,9 +174,10 @@ def _progress(label: str) -> Iterator[Progress]:
 
 def _table(results: list[Result]) -> Table:
     """A line a seed, and their mean when there are several. A dash: not measured in this mode."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(title=f"{results[0].mode.value}, policy {results[0].policy}", title_justify="left")
+    table = Table(title=f"{results[0].mode.value}, policy {results[0].policy}", title_justify="left", box=SIMPLE_HEAD)
     rows: list[list[float | None]] = [
         [
             result.allocated_percent_at_100,
@@ -207,10 +208,10 @@ def _table(results: list[Result]) -> Table:
 
 _TITLES = (
     "Allocated % at 100",
-    "at 130",
+    "Allocated % at 130",
     "Lost %",
     "Mean allocated %",
-    "Fragmentation %",
+    "Fragmented %",
     "Refused though fitting",
     "Decisions",
     "p50 µs",

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from extender.model.amounts import GPU
 from extender.model.names import PodUID
 from extender.model.node import Node
 from extender.model.pod import Placement, Pod
 
 
-@dataclass(slots=True)
 class NodeLedger:
     """Never leaves `cluster/`. `node` is None for a node that pods name and the API server does not have (yet).
 
@@ -18,25 +15,41 @@ class NodeLedger:
     unindexed:  uid → whole devices of pods whose devices nobody recorded (other schedulers, static pods).
     """
 
-    node: Node | None = None
-    devices: dict[int, dict[PodUID, tuple[int, str]]] = field(default_factory=dict)
-    unindexed: dict[PodUID, int] = field(default_factory=dict)
-    mig: dict[str, int] = field(default_factory=dict)
-    pods: dict[PodUID, tuple[Pod, Placement]] = field(default_factory=dict)
-    cpu_milli: int = 0
-    memory_mib: int = 0
+    __slots__ = ("_free", "_held", "_node", "cpu_milli", "devices", "memory_mib", "mig", "pods", "unindexed")
+
+    def __init__(self, node: Node | None = None) -> None:
+        self._node = node
+        self._held: dict[int, int] = {}  # index → milli-GPU held, the sums of `devices`
+        self._free: list[int] | None = None  # kept until something changes: filter and bind ask again and again
+        self.devices: dict[int, dict[PodUID, tuple[int, str]]] = {}
+        self.unindexed: dict[PodUID, int] = {}
+        self.mig: dict[str, int] = {}
+        self.pods: dict[PodUID, tuple[Pod, Placement]] = {}
+        self.cpu_milli = 0
+        self.memory_mib = 0
+
+    @property
+    def node(self) -> Node | None:
+        return self._node
+
+    @node.setter
+    def node(self, node: Node | None) -> None:
+        self._node = node
+        self._free = None
 
     @property
     def gpu_memory_mib(self) -> int:
-        return self.node.gpu_memory_mib if self.node else 0
+        return self._node.gpu_memory_mib if self._node else 0
 
     def add(self, pod: Pod, placement: Placement) -> None:
         """Count `pod` here. The pod must not be counted already."""
         self.pods[pod.uid] = (pod, placement)
+        self._free = None
         share = pod.gpu.share_on(self.gpu_memory_mib)
         milli = GPU if share is None else share
         for index, group in placement.devices:
             self.devices.setdefault(index, {})[pod.uid] = (milli, group)
+            self._held[index] = self._held.get(index, 0) + milli
         missing = pod.gpu.devices - len(placement.devices)
         if missing > 0:
             # A share without a known device holds a whole one: pessimistic, never over-committed.
@@ -51,13 +64,14 @@ class NodeLedger:
         counted = self.pods.pop(uid, None)
         if counted is None:
             return
+        self._free = None
         pod, placement = counted
         for index, _ in placement.devices:
-            sharers = self.devices.get(index)
-            if sharers is not None:
-                sharers.pop(uid, None)
-                if not sharers:
-                    del self.devices[index]
+            sharers = self.devices[index]
+            milli, _ = sharers.pop(uid)
+            self._held[index] -= milli
+            if not sharers:
+                del self.devices[index], self._held[index]
         self.unindexed.pop(uid, None)
         for resource, count in pod.gpu.mig:
             left = self.mig[resource] - count
@@ -73,17 +87,23 @@ class NodeLedger:
 
         With fewer devices allocatable than the node has slots, the lowest unused slots are offered. A node that
         lost devices under its pods offers nothing until what is left fits again (never a negative free).
+        Read it; do not change it.
         """
-        if self.node is None:
+        if self._free is None:
+            self._free = self._count_free()
+        return self._free
+
+    def _count_free(self) -> list[int]:
+        if self._node is None:
             return []
-        free = [0] * self.node.gpu_slots
-        unused = self.node.gpus - len(self.devices) - sum(self.unindexed.values())
+        free = [0] * self._node.gpu_slots
+        unused = self._node.gpus - len(self._held) - sum(self.unindexed.values())
         if unused < 0:
             return free
         for index in range(len(free)):
-            sharers = self.devices.get(index)
-            if sharers is not None:
-                free[index] = max(0, GPU - sum(milli for milli, _ in sharers.values()))
+            held = self._held.get(index)
+            if held is not None:
+                free[index] = max(0, GPU - held)
             elif unused > 0:
                 free[index] = GPU
                 unused -= 1

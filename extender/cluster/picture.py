@@ -324,7 +324,8 @@ class Picture:
             self.revision += 1
 
     def _learn(self, pod: Pod) -> None:
-        share = pod.gpu.share_on(self.table.smallest_gpu_memory_mib()) if pod.gpu.devices else None
+        memory_mib = self.table.smallest_gpu_memory_mib() if pod.gpu.memory_mib else 0
+        share = pod.gpu.share_on(memory_mib)
         self.demand.observe(Ask(pod.gpu.devices, GPU if share is None else share, pod.cpu_milli), pod.gpu_products)
         if self.demand.is_due:
             self.demand.learn(self.table.capacity_by_product())

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from extender.cluster.ledger import NodeLedger
 from extender.model.amounts import GPU
 from extender.model.names import NodeName
+from extender.model.node import Node
 from extender.packing.score import NodeArrays
 
 _FIRST_ROWS = 64
@@ -92,7 +93,7 @@ class NodeTable:
         self._free[row] = 0
         self._free[row, : len(free)] = free
         self._columns[:, row] = (
-            sum(1 for left in free if left == GPU),
+            free.count(GPU),
             sum(free),
             node.gpu_memory_mib,
             node.cpu_milli - ledger.cpu_milli,
@@ -103,13 +104,17 @@ class NodeTable:
             node.pods - len(ledger.pods),
             self.products.setdefault(node.gpu_product, len(self.products)),
         )
+        if node.mig or self._mig:
+            self._write_mig(row, node, ledger)
+        self._changed(row)
+
+    def _write_mig(self, row: int, node: Node, ledger: NodeLedger) -> None:
         offered = dict(node.mig)
         for resource in offered.keys() | self._mig.keys():
             column = self._mig.get(resource)
             if column is None:
                 column = self._mig[resource] = np.zeros(self._free.shape[0], dtype=np.int64)
             column[row] = max(0, offered.get(resource, 0) - ledger.mig.get(resource, 0))
-        self._changed(row)
 
     def drop(self, name: NodeName) -> None:
         """Forget the row of a node that went; a node without a row changes nothing."""

@@ -28,6 +28,6 @@ def admit(picture: Picture, record: PodRecord) -> Verdict | None:
     if project not in picture.quotas.projects:
         return no(Reason.QUEUE_DOES_NOT_EXIST, f"project {project} of pod {pod.key} does not exist")
     # By memory the share depends on the node: before one is chosen, the smallest GPU of the cluster decides.
-    cost = picture.cost(pod, picture.table.smallest_gpu_memory_mib())
+    cost = picture.cost(pod, picture.table.smallest_gpu_memory_mib() if pod.gpu.memory_mib else 0)
     preemptible = picture.membership.is_preemptible(pod)
     return capacity.check(picture.quotas.path(project), cost, preemptible=preemptible)

@@ -76,8 +76,10 @@ def seat_on(picture: Picture, pod: Pod, node: NodeName, policy: Policy) -> Place
     ledger = picture.ledger(node)
     if ledger is None or ledger.node is None:
         return None
-    if any(dict(ledger.node.mig).get(name, 0) - ledger.mig.get(name, 0) < count for name, count in pod.gpu.mig):
-        return None
+    if pod.gpu.mig:
+        offered = dict(ledger.node.mig)
+        if any(offered.get(name, 0) - ledger.mig.get(name, 0) < count for name, count in pod.gpu.mig):
+            return None
     chosen = devices.choose(pod.gpu, ledger.free(), ledger.gpu_memory_mib, policy.gpu_strategy)
     if chosen is None:
         return None

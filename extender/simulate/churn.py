@@ -78,6 +78,7 @@ def churn(
         decision_us_p99=p99,
         lost_percent=round(100 * lost / offered, 2) if offered else 0.0,
         mean_allocated_percent=round(100 * allocated / (counted * workload.capacity_milli), 2),
+        steps=steps,
         warm_up_steps=warm_up,
         curve=tuple(curve),
     )

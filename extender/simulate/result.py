@@ -31,7 +31,7 @@ class Result:
     """One run. Percentages are of the GPU capacity, except `lost_percent`: of the GPU demand that arrived.
 
     What the protocol of the mode does not measure is None, and so is an allocation at a load that never arrived.
-    curve: for the plot, empty unless it was asked for. warm_up_steps: of churn, not counted in the means.
+    steps, warm_up_steps: of churn, all of them and those not counted. curve: for the plot, empty unless asked for.
     """
 
     mode: Mode
@@ -46,7 +46,8 @@ class Result:
     allocated_percent_at_130: float | None = None
     lost_percent: float | None = None
     mean_allocated_percent: float | None = None
-    warm_up_steps: int = 0
+    steps: int | None = None
+    warm_up_steps: int | None = None
     curve: tuple[Sample, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -59,6 +60,8 @@ class Result:
             "allocated_percent_at_130": self.allocated_percent_at_130,
             "lost_percent": self.lost_percent,
             "mean_allocated_percent": self.mean_allocated_percent,
+            "steps": self.steps,
+            "warm_up_steps": self.warm_up_steps,
             "fragmentation_percent": self.fragmentation_percent,
             "refused_though_fitting": self.refused_though_fitting,
             "decisions": self.decisions,

@@ -6,9 +6,9 @@ or an error travels in the body.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import orjson
 
@@ -37,13 +37,16 @@ class Args:
 
 def decode_args(body: bytes) -> Args:
     """ExtenderArgs. Without any node, `names` is empty. Raises MalformedError with a short text."""
+    quick = _quick_args(body)
+    if quick is not None:
+        return quick
     document = _document(body)
     pod = _field(document, "Pod")
     if not isinstance(pod, dict):
         raise MalformedError("Pod is missing")
     offered = _field(document, "NodeNames")
     if offered is not None:
-        if not isinstance(offered, list) or not set(map(type, offered)) <= {str}:
+        if not isinstance(offered, list) or not all(map(_is_text, offered)):
             raise MalformedError("NodeNames must be a list of texts")
         return Args(pods.parse(pod), offered)
     listed = _field(document, "Nodes")
@@ -54,6 +57,62 @@ def decode_args(body: bytes) -> Args:
     except (KeyError, TypeError, AttributeError) as error:
         raise MalformedError("Nodes must be a NodeList whose items have names") from error
     return Args(pods.parse(pod), list(nodes), nodes)
+
+
+class OfferedNames(Sequence[str]):
+    """Node names as they came: `"n1","n2",…`. Counting them and finding one cost no decoding; the rest does, once."""
+
+    def __init__(self, listed: bytes) -> None:
+        self._listed = listed
+        self._names: list[str] | None = None
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and b'"%b"' % name.encode() in self._listed
+
+    def __len__(self) -> int:
+        return self._listed.count(b",") + 1
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._decoded())
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        return self._decoded()[index]
+
+    def _decoded(self) -> list[str]:
+        if self._names is None:
+            self._names = orjson.loads(b"[%b]" % self._listed)
+        return self._names
+
+
+# How Go writes our question, always: an unescaped quote cannot stand inside a text, so these bytes are the keys.
+_QUICK_HEAD = b'{"Pod":{'
+_QUICK_MIDDLE = b',"Nodes":null,"NodeNames":['
+_QUICK_TAIL = b"]}"
+_OF_NAMES = bytes(range(ord("a"), ord("z") + 1)) + b"0123456789-."
+
+
+def _quick_args(body: bytes) -> Args | None:
+    """The arguments without decoding thousands of names, None when the body is not in the very form Go writes.
+
+    At 5,000 names this takes a fifth of the time of decoding them (docs/decisions/0004-packing.md).
+    """
+    middle = body.rfind(_QUICK_MIDDLE)
+    if middle < 0 or not body.startswith(_QUICK_HEAD) or not body.endswith(_QUICK_TAIL):
+        return None
+    listed = body[middle + len(_QUICK_MIDDLE) : -len(_QUICK_TAIL)]
+    # Nothing but names in quotes, separated by commas: what is left without the names says so.
+    rest = listed.translate(None, _OF_NAMES)
+    if rest != b'"",' * (len(rest) // 3) + b'""':
+        return None
+    try:
+        pod = orjson.loads(body[len(b'{"Pod":') : middle])
+    except orjson.JSONDecodeError:
+        return None
+    return Args(pods.parse(pod), OfferedNames(listed))
 
 
 def decode_binding(body: bytes) -> BindRequest:
@@ -167,6 +226,10 @@ def _field(document: Json, key: str) -> Any:
         return document[key]
     lowered = key.lower()
     return next((value for name, value in document.items() if name.lower() == lowered), None)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _text(value: object) -> str:
