@@ -202,17 +202,18 @@ def _table(results: list[Result]) -> Table:
     if len(results) > 1:
         table.add_section()
         means = [[value for row in rows if (value := row[at]) is not None] for at in shown]
-        table.add_row("mean", *(_cell(sum(values) / len(values)) for values in means))
+        table.add_row("mean", *(_mean(values) for values in means))
     return table
 
 
+# Short enough for a terminal of 80 columns.
 _TITLES = (
-    "Allocated % at 100",
-    "Allocated % at 130",
+    "Alloc. %\nat 100",
+    "Alloc. %\nat 130",
     "Lost %",
-    "Mean allocated %",
-    "Fragmented %",
-    "Refused though fitting",
+    "Mean\nalloc. %",
+    "Fragm. %",
+    "Refused\nthough\nfitting",
     "Decisions",
     "p50 µs",
     "p99 µs",
@@ -223,3 +224,9 @@ def _cell(value: float | None) -> str:
     if value is None:
         return "-"
     return str(value) if isinstance(value, int) else f"{value:.2f}"
+
+
+def _mean(values: list[float]) -> str:
+    """The mean, as exact as its values are: whole numbers are counts, which may have a fraction on average."""
+    mean = sum(values) / len(values)
+    return f"{mean:.7g}" if all(isinstance(value, int) for value in values) else f"{mean:.2f}"

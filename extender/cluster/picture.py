@@ -242,6 +242,8 @@ class Picture:
         """Give back what the pod holds; nothing held is no error."""
         record = self.pods.get(uid)
         if record is not None and record.hold is not None:
+            if record.hold.state is HoldState.BOUND and record.pod.scheduler == names.SCHEDULER_NAME:
+                self.demand.observe_end()
             self._let_go(record)
             self._opened_up()
 

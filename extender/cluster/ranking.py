@@ -15,7 +15,7 @@ import numpy as np
 from extender.cluster.table import NodeTable
 from extender.model.gpu import GpuRequest
 from extender.packing import fragmentation, score
-from extender.packing.demand import Demand
+from extender.packing.demand import Demand, Floats
 from extender.packing.score import Ints, NodeArrays
 from extender.packing.strategy import Strategy
 
@@ -33,6 +33,13 @@ class Shape:
 
 
 @dataclass(slots=True)
+class _Wasted:
+    values: Floats
+    position: int
+    stamp: tuple[int, int]
+
+
+@dataclass(slots=True)
 class _Scored:
     values: Ints
     position: int
@@ -46,6 +53,7 @@ class Ranking:
         self._table = table
         self._demand = demand
         self._scored: OrderedDict[tuple[Shape, Strategy], _Scored] = OrderedDict()
+        self._wasted: _Wasted | None = None
 
     def values(self, shape: Shape, strategy: Strategy) -> Ints:
         """One score a row of the table, INFEASIBLE where the shape does not fit; larger is better, ties remain."""
@@ -54,18 +62,39 @@ class Ranking:
         scored = self._scored.get(key)
         changed = self._table.changed_since(scored.position) if scored is not None and scored.stamp == stamp else None
         if scored is None or changed is None or len(changed) * _WHOLE_FROM > len(scored.values):
-            scored = _Scored(self._score(shape, strategy, self._table.arrays()), 0, stamp)
+            nodes = self._table.arrays()
+            scored = _Scored(self._score(shape, strategy, nodes, np.arange(len(nodes.free))), 0, stamp)
             self._scored[key] = scored
             if len(self._scored) > _SHAPES:
                 self._scored.popitem(last=False)
         elif changed:
             rows = np.unique(np.array(changed, dtype=np.int64))
-            scored.values[rows] = self._score(shape, strategy, self._table.arrays().take(rows))
+            scored.values[rows] = self._score(shape, strategy, self._table.arrays().take(rows), rows)
         scored.position = self._table.position()
         self._scored.move_to_end(key)
         return scored.values
 
-    def _score(self, shape: Shape, strategy: Strategy, nodes: NodeArrays) -> Ints:
+    def refresh(self) -> None:
+        """Bring the scores up to date that were longest not asked for: work done while nobody waits."""
+        if self._scored:
+            self.values(*next(iter(self._scored)))
+
+    def _waste(self) -> Floats:
+        """What each node wastes as it is: the same for every shape, so counted once per change."""
+        stamp = (self._table.layout, self._demand.epoch)
+        kept = self._wasted
+        changed = self._table.changed_since(kept.position) if kept is not None and kept.stamp == stamp else None
+        nodes, tables = self._table.arrays(), self._demand.tables
+        if kept is None or changed is None or len(changed) * _WHOLE_FROM > len(kept.values):
+            kept = self._wasted = _Wasted(fragmentation.waste(nodes.free, nodes.cpu_free, tables), 0, stamp)
+        elif changed:
+            rows = np.unique(np.array(changed, dtype=np.int64))
+            kept.values[rows] = fragmentation.waste(nodes.free[rows], nodes.cpu_free[rows], tables)
+        kept.position = self._table.position()
+        return kept.values
+
+    def _score(self, shape: Shape, strategy: Strategy, nodes: NodeArrays, at: Ints) -> Ints:
+        """Scores of `nodes`, which are the rows `at` of the table."""
         fits = score.fits(shape.gpu, nodes)
         if shape.products:
             accepted = [self._table.products[product] for product in shape.products if product in self._table.products]
@@ -77,6 +106,7 @@ class Ranking:
         if rows.size:
             tables = self._demand.tables
             fitting = nodes if rows.size == len(fits) else nodes.take(rows)
+            before = self._waste()[at[rows]]
             prices = np.array([tables.price.get(product, 0.0) for product in self._table.products])[fitting.product]
-            out[rows] = fragmentation.scores(shape.gpu, shape.cpu_milli, prices, fitting, tables)
+            out[rows] = fragmentation.scores(shape.gpu, shape.cpu_milli, prices, fitting, tables, before)
         return out

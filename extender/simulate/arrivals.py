@@ -12,8 +12,6 @@ from fractions import Fraction
 
 import numpy as np
 
-from extender.model.amounts import GPU
-from extender.model.gpu import GpuRequest
 from extender.simulate.workload import Workload
 
 
@@ -80,7 +78,4 @@ def mean_lifetime(workload: Workload, rho: float) -> float:
 
 
 def _per_device(workload: Workload, index: int) -> int:
-    gpu = workload.tasks[index].gpu
-    return (
-        GPU if gpu == GpuRequest(gpu.devices) and gpu.devices else workload.demand_milli[index] // max(gpu.devices, 1)
-    )
+    return workload.demand_milli[index] // max(workload.tasks[index].gpu.devices, 1)

@@ -98,7 +98,7 @@ def take_off(hosts: Sequence[Host], staying: Sequence[Pod]) -> list[Host]:
 
 
 def _accepts(pod: Pod, obj: Json) -> Accepts:
-    """The GPU models as the service reads them, and the rest of the nodeSelector. Affinity and taints are not read."""
+    """The GPU models as the service reads them, and the rest of the nodeSelector. Other affinity is not read."""
     selector: Json = (obj.get("spec") or {}).get("nodeSelector") or {}
     labels = [
         (str(key), str(value))

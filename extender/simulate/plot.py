@@ -87,7 +87,14 @@ def _frame(axes: Axes, results: Sequence[Result]) -> None:
     axes.set_xlim(0, max(last, 1.0))
     if results[0].mode is Mode.FILL:
         axes.set_xlabel("arrived GPU demand, percent of capacity")
-        axes.plot([0, 100, max(last, 100)], [0, 100, 100], color="grey", linewidth=0.8, linestyle=":", label="arrived, at most 100")
+        axes.plot(
+            [0, 100, max(last, 100)],
+            [0, 100, 100],
+            color="grey",
+            linewidth=0.8,
+            linestyle=":",
+            label="arrived, at most 100",
+        )
     else:
         axes.set_xlabel("steps (one arrival each)")
         axes.axvspan(0, results[0].warm_up_steps or 0, color="grey", alpha=0.12, label="warm-up")

@@ -62,15 +62,16 @@ def decode_args(body: bytes) -> Args:
 class OfferedNames(Sequence[str]):
     """Node names as they came: `"n1","n2",…`. Counting them and finding one cost no decoding; the rest does, once."""
 
-    def __init__(self, listed: bytes) -> None:
+    def __init__(self, listed: bytes, count: int) -> None:
         self._listed = listed
+        self._count = count
         self._names: list[str] | None = None
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and b'"%b"' % name.encode() in self._listed
 
     def __len__(self) -> int:
-        return self._listed.count(b",") + 1
+        return self._count
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._decoded())
@@ -106,13 +107,14 @@ def _quick_args(body: bytes) -> Args | None:
     listed = body[middle + len(_QUICK_MIDDLE) : -len(_QUICK_TAIL)]
     # Nothing but names in quotes, separated by commas: what is left without the names says so.
     rest = listed.translate(None, _OF_NAMES)
-    if rest != b'"",' * (len(rest) // 3) + b'""':
+    count = (len(rest) + 1) // 3
+    if rest != b'"",' * (count - 1) + b'""':
         return None
     try:
         pod = orjson.loads(body[len(b'{"Pod":') : middle])
     except orjson.JSONDecodeError:
         return None
-    return Args(pods.parse(pod), OfferedNames(listed))
+    return Args(pods.parse(pod), OfferedNames(listed, count))
 
 
 def decode_binding(body: bytes) -> BindRequest:

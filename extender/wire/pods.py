@@ -63,6 +63,7 @@ def parse(obj: Json) -> Pod:
             priority=_whole(spec.get("priority")) if priority_class == spec_class else None,
             owner_kind=_owner_kind(metadata.get("ownerReferences") or ()),
             scheduler=_text(spec.get("schedulerName")),
+            gpu_products=_gpu_products(spec),
             placement=placement,
             deleting=bool(metadata.get("deletionTimestamp")),
             gated=bool(spec.get("schedulingGates")),
@@ -94,6 +95,30 @@ def _version(text: object) -> int:
 
 def _owner_kind(owners: Iterable[Json]) -> str:
     return next((str(owner.get("kind") or "") for owner in owners if owner.get("controller")), "")
+
+
+def _gpu_products(spec: Json) -> tuple[str, ...]:
+    """The GPU models that the pod's node selector or required affinity names; none when it takes any.
+
+    Only to learn what is in demand and to score: kube-scheduler itself applies both in full.
+    """
+    chosen = _text((spec.get("nodeSelector") or {}).get(names.NODE_GPU_PRODUCT))
+    if chosen:
+        return (chosen,)
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    named: set[str] = set()
+    for term in required.get("nodeSelectorTerms") or ():
+        values = [
+            value
+            for one in term.get("matchExpressions") or ()
+            if one.get("key") == names.NODE_GPU_PRODUCT and one.get("operator") == "In"
+            for value in one.get("values") or ()
+        ]
+        if not values:
+            return ()  # terms are alternatives: this one takes any model
+        named.update(map(_text, values))
+    return tuple(sorted(named))
 
 
 def _has_slow_volumes(spec: Json) -> bool:

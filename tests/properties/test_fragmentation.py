@@ -15,6 +15,7 @@ from extender.cluster.ranking import Ranking
 from extender.model.amounts import GPU
 from extender.model.names import NodeName
 from extender.model.pod import Pod
+from extender.packing import remainder
 from extender.packing.demand import Tables
 from extender.packing.devices import choose
 from extender.packing.strategy import Strategy
@@ -41,15 +42,12 @@ def waste(free: list[int], cpu: int, tables: Tables) -> float:
     """W + F of one node, as the module's docstring defines them, device by device and shape by shape."""
     total = sum(free)
     for_cpu = cpu / tables.kappa
-    stranded = max(sum(float(tables.remainder[left]) for left in free), total - for_cpu)
+    stranded = max(sum(float(tables.wasted[left]) for left in free), total - for_cpu)
     stranded += 0.1 * max(for_cpu - total, 0.0)
-    usable = 0.0
-    for number, (milli, count) in enumerate(zip(tables.milli.tolist(), tables.count.tolist(), strict=True)):
-        reachable = [left for left in free if left >= milli]
-        if len(reachable) >= count:
-            level = sum(1 for one in tables.cpu_levels.tolist() if one <= cpu)
-            usable += float(tables.weight[level, number]) * sum(reachable)
-    return stranded + total - usable
+    level = sum(1 for one in tables.cpu_levels.tolist() if one <= cpu)
+    usable = sum(float(tables.usable_device[level, left]) for left in free)
+    usable += float(tables.usable_whole[level, sum(1 for left in free if left == GPU)])
+    return stranded + tables.next_pod * (total - usable)
 
 
 def level(picture: Picture, name: str, subject: Pod) -> int | None:
@@ -143,11 +141,33 @@ def test_the_seat_is_the_best_level_and_the_first_name(picture: Picture, given_:
 
 
 def test_what_one_device_wastes_in_the_end() -> None:
-    # Only halves and wholes arrive, equally often: 1000 ends used up; 700 ends as 200; 400 stays.
+    # Only halves and wholes arrive, equally often: a rest of 700 holds one half and wastes 200; 400 is all waste.
     picture = world(node("n"))
-    nothing_known = picture.demand.tables.remainder
+    nothing_known = picture.demand.tables.wasted
     assert (nothing_known[1000], nothing_known[999]) == (0, 999)
     for number in range(60):
         picture.upsert_pod(pod(f"p{number}", **({"fraction": "0.5"} if number % 2 else {"gpus": 1})))
-    remainder = picture.demand.tables.remainder
-    assert (remainder[1000], remainder[700], remainder[400]) == (0, 200, 400)
+    wasted = picture.demand.tables.wasted
+    assert np.allclose(wasted[[1000, 700, 500, 400]], [0, 200, 0, 400], atol=0.01)
+
+
+@settings(max_examples=40)
+@given(st.dictionaries(st.integers(100, 1000), st.integers(1, 50), min_size=1, max_size=5))
+def test_prices_leave_no_pattern_worth_more_than_a_device(demand: dict[int, int]) -> None:
+    # Worth never falls with more free, two rests together are worth no less, and a whole device is worth one.
+    wasted = remainder.wasted({size: float(weight) for size, weight in demand.items()})
+    worth = (np.arange(GPU + 1) - wasted) / GPU
+    assert worth[GPU] == 1
+    assert (np.diff(worth) >= -1e-5).all()
+    for first in demand:
+        for second in demand:
+            if first + second <= GPU:
+                assert worth[first + second] >= worth[first] + worth[second] - 1e-6
+
+
+def test_the_expected_use_of_a_rest_by_hand() -> None:
+    # Demand 0.81 and 0.16 as 9 to 1: the small ones are far too few to fill every rest of 0.19.
+    wasted = remainder.wasted({810: 9.0, 160: 1.0})
+    assert np.isclose(wasted[190], 190, atol=0.01)
+    # As 1 to 9 they are plenty, and six fill a device: a rest of 0.19 is worth a sixth of one.
+    assert np.isclose(remainder.wasted({810: 1.0, 160: 9.0})[190], 190 - 1000 / 6, atol=0.01)

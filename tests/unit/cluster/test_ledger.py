@@ -69,7 +69,14 @@ def test_adding_and_removing_leaves_nothing() -> None:
     for one in everything:
         made.remove(one.uid)
         made.remove(one.uid)  # again: no error, no change
-    assert (made.devices, made.unindexed, made.mig, made.pods, made.cpu_milli, made.memory_mib) == ({}, {}, {}, {}, 0, 0)
+    assert (made.devices, made.unindexed, made.mig, made.pods, made.cpu_milli, made.memory_mib) == (
+        {},
+        {},
+        {},
+        {},
+        0,
+        0,
+    )
     assert made.free() == NodeLedger(made.node).free()
 
 

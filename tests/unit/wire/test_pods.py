@@ -265,3 +265,30 @@ def test_our_annotations_on_an_unbound_pod_are_forged() -> None:
 )  # fmt: skip
 def test_placement(given: dict[str, Any], devices: tuple[tuple[int, str], ...]) -> None:
     assert pod("p", on="n", **given).placement == Placement("n", devices)  # type: ignore[arg-type]
+
+
+PRODUCT = "nvidia.com/gpu.product"
+
+
+def _required(*terms: list[dict[str, Any]]) -> dict[str, Any]:
+    selector = {"nodeSelectorTerms": [{"matchExpressions": term} for term in terms]}
+    return {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": selector}}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "products"),
+    [
+        pytest.param({}, (), id="any"),
+        pytest.param({"nodeSelector": {PRODUCT: "a"}}, ("a",), id="selector"),
+        pytest.param(_required([{"key": PRODUCT, "operator": "In", "values": ["b", "a"]}]), ("a", "b"), id="affinity"),
+        pytest.param(
+            _required([{"key": PRODUCT, "operator": "In", "values": ["b"]}], [{"key": "x", "operator": "Exists"}]),
+            (),
+            id="an alternative takes any",
+        ),
+        pytest.param(_required([{"key": PRODUCT, "operator": "NotIn", "values": ["b"]}]), (), id="not in"),
+    ],
+)
+def test_the_gpu_models_that_a_pod_accepts(spec: dict[str, Any], products: tuple[str, ...]) -> None:
+    obj = {"metadata": {"uid": "u", "name": "p", "namespace": "n"}, "spec": spec}
+    assert pods.parse(obj).gpu_products == products
