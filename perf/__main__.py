@@ -1,154 +1,167 @@
-"""`make bench`: latency of our verbs as a ratio to the echo extender's, measured in turns in one run.
+"""`make bench`: every promised figure in one run, as a ratio to a do-nothing extender wherever that makes sense.
 
-    python -m perf [--nodes 1000,5000] [--pods 0,20000] [--calls 400] [--json FILE]
+    python -m perf [--quick] [--only verbs,bind,…] [--json FILE] [--write docs/performance.md]
 
-Absolute times are this machine's; the ratios are the result.
+Absolute times are this machine's; the ratios are the result. Sections: verbs, growth, bind, packer, restart, held,
+fill (the last two where the control-plane binaries are). About ten minutes on two cores; `--quick` under one.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import json
 import os
 import platform
-import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-import orjson
 from rich.console import Console
 from rich.table import Table
 
-ROUNDS = 8
+from perf import budgets, packer, report, restart, verbs
+from perf.load import Limits
+
+Json = dict[str, Any]
+
+_FROM_THE_ROOT = "run it from the repository's root: the end-to-end sections use tests/e2e"
 
 
-@contextmanager
-def _server(*module: str) -> Iterator[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", *module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().strip()
-    finally:
-        process.stdin.close()
-        process.wait(timeout=10)
-        process.stdout.close()
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """Sizes of a run."""
+
+    nodes: list[int]
+    pods: list[int]
+    verbs: Limits
+    growth: tuple[int, int, int]  # few nodes, many nodes, running pods
+    bind: tuple[int, int, Limits]
+    packer: tuple[int, int, int, int]  # nodes, running pods, rounds, steps a round
+    restart: tuple[int, int, int]  # nodes, pods, rounds
+    held: tuple[list[int], int, int]  # nodes, pods, rounds
+    fill: tuple[int, tuple[str, ...]]
 
 
-def _body(nodes: int, call: int) -> bytes:
-    """A request as kube-scheduler sends it: one pod of about 1 KB, another uid each time, and every name."""
-    annotations = {"gpu-fraction": "0.5"} if call % 2 else {}
-    limits = {} if call % 2 else {"nvidia.com/gpu": "1"}
-    pod = {
-        "metadata": {
-            "name": f"bench-{call}", "namespace": "runai-team-a", "uid": f"bench-{call % 64}",
-            "resourceVersion": str(10_000_000 + call), "annotations": annotations,
-            "labels": {"app": "bench", "runai/queue": "team-a"},
-        },
-        "spec": {
-            "schedulerName": "runai-scheduler", "restartPolicy": "Never",
-            "containers": [{"name": "main", "image": "image", "resources": {"limits": limits},
-                            "env": [{"name": f"VARIABLE_{n}", "value": "x" * 20} for n in range(12)]}],
-        },
-        "status": {"phase": "Pending"},
-    }  # fmt: skip
-    names = [f"node-{index:05d}" for index in range(nodes)]
-    return orjson.dumps({"Pod": pod, "Nodes": None, "NodeNames": names})
-
-
-async def _sequential(session: aiohttp.ClientSession, url: str, bodies: list[bytes]) -> list[float]:
-    times = []
-    for body in bodies:
-        started = time.perf_counter()
-        async with session.post(url, data=body, headers={"Content-Type": "application/json"}) as response:
-            await response.read()
-            assert response.status == 200
-        times.append(1000 * (time.perf_counter() - started))
-    return times
-
-
-async def _concurrent(session: aiohttp.ClientSession, url: str, bodies: list[bytes], connections: int) -> float:
-    started = time.perf_counter()
-    await asyncio.gather(*(_sequential(session, url, bodies[part::connections]) for part in range(connections)))
-    return len(bodies) / (time.perf_counter() - started)
-
-
-async def _compare(verb: str, urls: dict[str, str], nodes: int, calls: int) -> dict[str, Any]:
-    bodies = [_body(nodes, call) for call in range(calls // ROUNDS)]
-    times: dict[str, list[float]] = {name: [] for name in urls}
-    per_second: dict[str, list[float]] = {name: [] for name in urls}
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=32)) as session:
-        for name, url in urls.items():
-            await _sequential(session, f"{url}/extender/{verb}", bodies[:8])
-            del name
-        for _ in range(ROUNDS):  # in turns, so that a busy moment of the machine hits both
-            for name, url in urls.items():
-                times[name] += await _sequential(session, f"{url}/extender/{verb}", bodies)
-                per_second[name].append(await _concurrent(session, f"{url}/extender/{verb}", bodies, 16))
-    result: dict[str, Any] = {}
-    for name in urls:
-        cuts = statistics.quantiles(times[name], n=100)
-        result[name] = {"p50_ms": cuts[49], "p99_ms": cuts[98], "rps_c16": statistics.median(per_second[name])}
-    result["p50_ratio"] = result["ours"]["p50_ms"] / result["echo"]["p50_ms"]
-    result["p99_over_echo_p50"] = result["ours"]["p99_ms"] / result["echo"]["p50_ms"]
-    result["rps_ratio"] = result["ours"]["rps_c16"] / result["echo"]["rps_c16"]
-    return result
+FULL = Effort(
+    nodes=[100, 1000, 5000, 15_000],
+    pods=[0, 20_000],
+    verbs=Limits(rounds=7, sequential=150, concurrent=320, seconds=0.5),
+    growth=(1000, 15_000, 20_000),
+    bind=(5000, 20_000, Limits(rounds=7, sequential=100, concurrent=200, seconds=1.0)),
+    packer=(5000, 20_000, 7, 500),
+    restart=(5000, 50_000, 3),
+    held=([1000, 5000], 1500, 2),
+    fill=(500, ("pods", "jobs")),
+)
+QUICK = Effort(
+    nodes=[100, 1000],
+    pods=[1000],
+    verbs=Limits(rounds=3, sequential=40, concurrent=64, seconds=0.2),
+    growth=(100, 1000, 1000),
+    bind=(100, 0, Limits(rounds=3, sequential=30, concurrent=48, seconds=0.2)),
+    packer=(500, 1000, 3, 100),
+    restart=(100, 1000, 1),
+    held=([100], 100, 1),
+    fill=(20, ("pods",)),
+)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m perf", description="Ratios to a do-nothing extender.")
-    parser.add_argument("--nodes", default="100,1000,5000")
-    parser.add_argument("--pods", default="0,20000")
-    parser.add_argument("--calls", type=int, default=800, help="sequential calls a case and server")
-    parser.add_argument("--json", type=Path, help="write the results there as well")
-    options = parser.parse_args()
-    rows = []
-    with _server("perf.echo") as echo:
-        for nodes in map(int, options.nodes.split(",")):
-            for pods in map(int, options.pods.split(",")):
-                for answer, verb in (("seat", "filter"), ("all", "filter"), ("all", "prioritize")):
-                    with _server("perf.ours", str(nodes), str(pods), answer) as ours:
-                        case = {"verb": verb, "answer": answer, "nodes": nodes, "pods": pods}
-                        urls = {"echo": echo, "ours": ours}
-                        rows.append({**case, **asyncio.run(_compare(verb, urls, nodes, options.calls))})
-    table = Table(title="our verbs beside a do-nothing aiohttp extender (ratios are the result)")
-    for column in (
-        "verb",
-        "answer",
-        "nodes",
-        "pods",
-        "echo p50 ms",
-        "ours p50 ms",
-        "p50 ratio",
-        "p99/echo p50",
-        "rps ratio",
-    ):
-        table.add_column(column, justify="right")
-    for row in rows:
-        table.add_row(
-            row["verb"], row["answer"], str(row["nodes"]), str(row["pods"]),
-            f"{row['echo']['p50_ms']:.3f}", f"{row['ours']['p50_ms']:.3f}",
-            f"{row['p50_ratio']:.2f}", f"{row['p99_over_echo_p50']:.2f}", f"{row['rps_ratio']:.2f}",
-        )  # fmt: skip
-    Console(width=120).print(table)
+    options = _options()
+    console = Console(width=200 if options.wide else None)
+    began, load_before = time.monotonic(), os.getloadavg()[0]
+
+    def say(text: str) -> None:
+        print(f"{time.monotonic() - began:5.0f} s  {text}", file=sys.stderr, flush=True)
+
+    results = _measure(QUICK if options.quick else FULL, options.only, say)
+    results["budgets"] = [row.as_json() for row in budgets.judge(results)]
+    results["about"] = _about(options.quick, began, load_before)
+    for table in report.tables(results):
+        _print(console, table)
     if options.json:
-        about = {
-            "date": datetime.now(UTC).date().isoformat(),
-            "python": platform.python_version(),
-            "cores": os.cpu_count(),
-            "processor": platform.machine(),
-        }
-        options.json.write_text(json.dumps({"about": about, "rows": rows}, indent=1) + "\n")
+        options.json.write_text(report.to_json(results))
+    if options.write:
+        options.write.write_text(report.replace_section(options.write.read_text(), report.markdown(results)))
+
+
+def _measure(effort: Effort, only: list[str], say: Callable[[str], None]) -> Json:
+    """Run the sections named by `only`, all without it, in the order of the tables."""
+    sections: dict[str, Callable[[], object]] = {
+        "verbs": lambda: verbs.verbs(effort.nodes, effort.pods, effort.verbs, say),
+        "growth": lambda: verbs.growth(*effort.growth, effort.verbs, say),
+        "bind": lambda: verbs.bind(*effort.bind, say),
+        "packer": lambda: packer.decisions(*effort.packer, say),
+        "restart": lambda: restart.restart(*effort.restart, say),
+    }
+    from tests.e2e.controlplane import binaries_directory, missing_binaries
+
+    missing = missing_binaries()
+    if missing:
+        say(f"NOT MEASURED: the real kube-scheduler; {binaries_directory()} lacks {', '.join(missing)}")
+    else:
+        from perf import plane
+
+        sections["held"] = lambda: plane.held(*effort.held, say)
+        sections["fill"] = lambda: plane.fill(*effort.fill, say)
+    return {name: measure() for name, measure in sections.items() if not only or name in only}
+
+
+def _options() -> argparse.Namespace:
+    names = ("verbs", "growth", "bind", "packer", "restart", "held", "fill")
+
+    def section_names(text: str) -> list[str]:
+        chosen = text.split(",")
+        unknown = [name for name in chosen if name not in names]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"{', '.join(unknown)} is none of {', '.join(names)}")
+        return chosen
+
+    parser = argparse.ArgumentParser(prog="python -m perf", description="Ratios to a do-nothing extender.")
+    parser.add_argument("--quick", action="store_true", help="small sizes, under a minute: to try it")
+    parser.add_argument("--only", type=section_names, default=[], metavar="NAME,…", help=f"of {', '.join(names)}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put the tables between the marks of this document")
+    parser.add_argument("--wide", action="store_true", help="tables of up to 200 columns, whatever the terminal")
+    return parser.parse_args()
+
+
+def _about(quick: bool, began: float, load_before: float) -> Json:
+    """What the figures depend on. No host name: it says nothing."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "command": "make bench" + (" ARGS=--quick" if quick else ""),
+        "quick": quick,
+        "cores": os.cpu_count(),
+        "processor": _processor(),
+        "memory_gib": round(memory / 2**30),
+        "kernel": platform.release().split("-")[0],
+        "python": platform.python_version(),
+        "load_before": round(load_before, 2),
+        "load_after": round(os.getloadavg()[0], 2),
+        "minutes": round((time.monotonic() - began) / 60, 1),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _print(console: Console, table: report.Table) -> None:
+    shown = Table(title=table.title, caption=table.note, title_justify="left", caption_justify="left")
+    for number, column in enumerate(table.columns):
+        shown.add_column(column, justify="right" if number else "left")
+    for row in table.rows:
+        shown.add_row(*(cell.replace("**", "") for cell in row))
+    console.print(shown)
 
 
 if __name__ == "__main__":

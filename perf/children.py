@@ -25,19 +25,25 @@ _SERVICE = "from extender.cli.scheduler import main; main()"
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
-    """A running `runai-scheduler serve`. `ready_s`: from the start of the process to /readyz 200. Memory in MiB."""
+class Server:
+    """A running server."""
 
     url: str
     pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Service(Server):
+    """A running `runai-scheduler serve`. `ready_s`: from the start of the process to /readyz 200. Memory in MiB."""
+
     ready_s: float
     rss_mib: float
     peak_mib: float
 
 
 @contextlib.contextmanager
-def helper(*module: str) -> Iterator[str]:
-    """Run `python -m MODULE …` of this package; its URL."""
+def helper(*module: str) -> Iterator[Server]:
+    """Run `python -m MODULE …` of this package."""
     with _child([sys.executable, "-m", *module], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -45,7 +51,7 @@ def helper(*module: str) -> Iterator[str]:
         if not url:
             raise RuntimeError(f"{' '.join(module)} did not start")
         try:
-            yield url
+            yield Server(url, process.pid)
         finally:
             process.stdin.close()
             process.stdout.close()
@@ -94,6 +100,15 @@ def memory_mib(pid: int) -> tuple[float, float]:
         return 0.0, 0.0
     kib = {line.split(":")[0]: int(line.split()[1]) for line in lines if line.startswith(("VmRSS", "VmHWM"))}
     return kib.get("VmRSS", 0) / 1024, kib.get("VmHWM", 0) / 1024
+
+
+def cpu_s(pid: int) -> float:
+    """CPU time that a process has used, exact to the microsecond; 0 where the kernel does not tell."""
+    try:
+        threads = list(Path(f"/proc/{pid}/task").glob("*/schedstat"))
+        return sum(int(file.read_text().split()[0]) for file in threads) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def free_port() -> int:

@@ -9,11 +9,12 @@ import gc
 import selectors
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from perf import stats
+from perf import children, stats
+from perf.children import Server
 
 CONNECTIONS = 16
 
@@ -40,13 +41,14 @@ class Limits:
 class Contestant:
     """A server, and the requests it gets, one after the other (`requests` must not run dry)."""
 
-    url: str
+    server: Server
     requests: Iterator[bytes]
     answer: bytes = b""  # of the last sequential call
     # A round's figures.
     p50_ms: list[float] = field(default_factory=list)
     p99_ms: list[float] = field(default_factory=list)
     per_second: list[float] = field(default_factory=list)
+    cpu_us: list[float] = field(default_factory=list)  # of the server, a call
     all_ms: list[float] = field(default_factory=list)
 
     def as_json(self) -> dict[str, float]:
@@ -55,6 +57,7 @@ class Contestant:
             "p99_ms": stats.percentile(self.all_ms, 0.99),
             "calls": len(self.all_ms),
             "per_second": stats.spread(self.per_second).median if self.per_second else 0.0,
+            "cpu_us": stats.spread(self.cpu_us).median,
             "answer_bytes": len(self.answer),
         }
 
@@ -70,7 +73,7 @@ def post(path: str, body: bytes) -> bytes:
 
 def run(contestants: Mapping[str, Contestant], limits: Limits) -> None:
     """Measure in turns, so that a busy moment of the machine hits all; the order is reversed every other round."""
-    connections = {name: Connection(one.url) for name, one in contestants.items()}
+    connections = {name: Connection(one.server.url) for name, one in contestants.items()}
     gc.collect()
     gc.disable()
     try:
@@ -78,7 +81,7 @@ def run(contestants: Mapping[str, Contestant], limits: Limits) -> None:
             for _ in range(_WARM_UP):
                 one.answer = connections[name].call(next(one.requests))
         for number in range(limits.rounds):
-            order = list(contestants) if number % 2 else list(reversed(contestants))
+            order = list(contestants) if number % 2 else list(contestants)[::-1]
             for name in order:
                 _sequential(contestants[name], connections[name], limits)
             for name in order:
@@ -95,6 +98,8 @@ def compare(contestants: Mapping[str, Contestant]) -> dict[str, object]:
     ours, echo = contestants["ours"], contestants["echo"]
     result: dict[str, object] = {name: one.as_json() for name, one in contestants.items()}
     result["p50_ratio"] = stats.ratios(ours.p50_ms, echo.p50_ms).as_json()
+    if all(echo.cpu_us):
+        result["cpu_ratio"] = stats.ratios(ours.cpu_us, echo.cpu_us).as_json()
     result["p99_over_echo_p50"] = stats.ratios(ours.p99_ms, echo.p50_ms).as_json()
     result["p99_pooled_over_echo_p50"] = stats.percentile(ours.all_ms, 0.99) / stats.percentile(echo.all_ms, 0.5)
     result["echo_p99_over_p50"] = stats.percentile(echo.all_ms, 0.99) / stats.percentile(echo.all_ms, 0.5)
@@ -152,6 +157,7 @@ def _content_length(head: bytes) -> int:
 
 def _sequential(one: Contestant, connection: Connection, limits: Limits) -> None:
     times = []
+    cpu_before = children.cpu_s(one.server.pid)
     until = time.perf_counter() + limits.seconds
     for _ in range(limits.sequential):
         request = next(one.requests)
@@ -161,6 +167,7 @@ def _sequential(one: Contestant, connection: Connection, limits: Limits) -> None
         times.append(1000 * (ended - began))
         if ended > until:
             break
+    one.cpu_us.append(1e6 * (children.cpu_s(one.server.pid) - cpu_before) / len(times))
     one.p50_ms.append(stats.percentile(times, 0.5))
     one.p99_ms.append(stats.percentile(times, 0.99))
     one.all_ms += times
@@ -169,7 +176,7 @@ def _sequential(one: Contestant, connection: Connection, limits: Limits) -> None
 def _concurrent(one: Contestant, limits: Limits) -> float:
     """Answers a second on 16 connections, each with one call under way at any time."""
     with selectors.DefaultSelector() as selector:
-        connections = [Connection(one.url) for _ in range(CONNECTIONS)]
+        connections = [Connection(one.server.url) for _ in range(CONNECTIONS)]
         try:
             for connection in connections:
                 selector.register(connection.socket, selectors.EVENT_READ, connection)
@@ -193,5 +200,3 @@ def _concurrent(one: Contestant, limits: Limits) -> float:
         finally:
             for connection in connections:
                 connection.close()
-
-

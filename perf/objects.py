@@ -19,6 +19,8 @@ NAMESPACE = f"runai-{PROJECT}"
 GPUS = 8
 GPU_MEMORY_MIB = 81_920
 
+_IMAGE = "registry.example/team/training:2026-01"
+
 # One node in five stays empty: else no request for eight GPUs would ever find a place.
 _OCCUPIED = 0.8
 # The running pods may not fill more of the occupied nodes than this.
@@ -160,7 +162,7 @@ def running_pod(index: int, shape: Shape, at: int, devices: tuple[int, ...]) -> 
         ],
         "containerStatuses": [
             {
-                "name": "main", "image": "registry.example/team/training:2026-01", "ready": True, "started": True,
+                "name": "main", "image": _IMAGE, "ready": True, "started": True,
                 "imageID": "registry.example/team/training@sha256:" + "0" * 64, "restartCount": 0,
                 "containerID": "containerd://" + "0" * 64, "lastState": {},
                 "state": {"running": {"startedAt": "2026-01-01T00:00:05Z"}},
@@ -185,9 +187,7 @@ def filter_body(pod: Json, nodes: int) -> bytes:
     return orjson.dumps({"Pod": pod, "Nodes": None, "NodeNames": [node_name(index) for index in range(nodes)]})
 
 
-def _pod(
-    name: str, uid: str, version: int, shape: Shape, annotations: dict[str, str], labels: dict[str, str]
-) -> Json:
+def _pod(name: str, uid: str, version: int, shape: Shape, annotations: dict[str, str], labels: dict[str, str]) -> Json:
     limits = {"memory": f"{shape.memory_mib}Mi"}
     if shape.gpus:
         limits["nvidia.com/gpu"] = str(shape.gpus)
@@ -212,13 +212,13 @@ def _pod(
             "enableServiceLinks": True, "preemptionPolicy": "PreemptLowerPriority", "securityContext": {},
             "containers": [
                 {
-                    "name": "main", "image": "registry.example/team/training:2026-01", "imagePullPolicy": "IfNotPresent",
+                    "name": "main", "image": _IMAGE, "imagePullPolicy": "IfNotPresent",
                     "command": ["python", "-m", "train", "--epochs=10", "--data=/data", f"--run={name}"],
                     "resources": {"limits": limits, "requests": requests},
                     "env": [{"name": f"SETTING_{number}", "value": "x" * 16} for number in range(8)],
                     "volumeMounts": [
                         {"name": "data", "mountPath": "/data"},
-                        {"name": "token", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": True},
+                        {"name": "token", "mountPath": "/var/run/secrets/tokens", "readOnly": True},
                     ],
                     "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
                 }
@@ -237,7 +237,9 @@ def _pod(
 
 
 def _managed(manager: str, part: str) -> list[Json]:
-    fields = {f"f:{name}": {} for name in ("phase", "conditions", "hostIP", "podIP", "startTime", "containerStatuses")}
+    fields: Json = {
+        f"f:{name}": {} for name in ("phase", "conditions", "hostIP", "podIP", "startTime", "containerStatuses")
+    }
     return [
         {
             "manager": manager, "operation": "Update", "apiVersion": "v1", "time": "2026-01-01T00:00:00Z",

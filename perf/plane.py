@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
@@ -151,7 +152,7 @@ async def _patiently(call: Callable[[], Awaitable[object]]) -> None:
 
 def _extender(stack: contextlib.ExitStack, variant: str, plane: ControlPlane) -> str:
     if variant == ECHO:
-        return stack.enter_context(children.helper("perf.echo"))
+        return stack.enter_context(children.helper("perf.echo")).url
     if variant == OURS:
         return stack.enter_context(children.service(kubeconfig=plane.kubeconfig)).url
     return ""
@@ -169,7 +170,7 @@ async def _start_scheduler(plane: ControlPlane, variant: str, url: str) -> None:
         kept = ("urlPrefix", "filterVerb", "nodeCacheCapable", "httpTimeout", "ignorable")
         config["extenders"] = [{key: first[key] for key in kept}]
     file = Path(plane.directory) / "bench-scheduler.yaml"
-    file.write_text(yaml.safe_dump(config))  # noqa: ASYNC240  a few bytes
+    file.write_text(yaml.safe_dump(config))
     await plane.start_scheduler(file, extender_url=url or None, feature_gates=shipped_feature_gates())
 
 
@@ -177,15 +178,29 @@ async def _start_scheduler(plane: ControlPlane, variant: str, url: str) -> None:
 async def _bound(client: KubeClient) -> AsyncIterator[list[float]]:
     """The moments at which pods were seen bound, in order, filled while the block runs."""
     times: list[float] = []
+    seen: set[str] = set()
     selector = {"fieldSelector": "spec.nodeName!="}
     _, version = await client.list(_PODS, params=selector)
 
-    async def follow() -> None:
-        async for event in client.watch(_PODS, resource_version=version, params=selector, timeout_s=600):
-            if event.type == "ADDED":
-                times.append(time.perf_counter())
+    def note(pod: Json) -> None:
+        if pod["metadata"]["uid"] not in seen:
+            seen.add(pod["metadata"]["uid"])
+            times.append(time.perf_counter())
 
-    task = asyncio.create_task(follow())
+    async def follow(version: str) -> None:
+        while True:
+            try:
+                async for event in client.watch(_PODS, resource_version=version, params=selector, timeout_s=600):
+                    if event.type == "ADDED":
+                        note(event.object)
+            except ApiError as error:
+                print(f"the bench's own watch broke: {error.message}", file=sys.stderr)
+            # What it missed is counted as bound now: late, never early.
+            pods, version = await client.list(_PODS, params=selector)
+            for pod in pods:
+                note(pod)
+
+    task = asyncio.create_task(follow(version))
     try:
         yield times
     finally:

@@ -16,7 +16,7 @@ def restart(nodes: int, pods: int, rounds: int, say: Callable[[str], None]) -> J
     with children.helper("perf.stub", str(nodes), str(pods)) as api:
         starts = []
         for _ in range(rounds + 1):
-            with children.service(api) as service:
+            with children.service(api.url) as service:
                 starts.append(service)
     starts = starts[1:]
     return {

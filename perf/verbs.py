@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from perf import children, load, objects, stats
+from perf.children import Server
 from perf.load import Contestant, Limits
 from perf.objects import NAMESPACE, SHAPES, Shape
 
@@ -33,9 +34,9 @@ def verbs(nodes: list[int], pods: list[int], limits: Limits, say: Say) -> list[J
                 cases = [("filter", "one node", "seat", _bodies(count))]
                 if running:
                     cases.append(("filter", "none: rejected", "seat", _bodies(count, _TOO_LARGE)))
-                rows += _cases(cases, "seat", api, echo, count, running, limits)
+                rows += _cases(cases, "seat", api.url, echo, count, running, limits)
                 cases = [(verb, "all", "all", _bodies(count)) for verb in ("filter", "prioritize")]
-                rows += _cases(cases, "all", api, echo, count, running, limits)
+                rows += _cases(cases, "all", api.url, echo, count, running, limits)
     return rows
 
 
@@ -47,7 +48,7 @@ def growth(few: int, many: int, pods: int, limits: Limits, say: Say) -> Json:
         contestants = {}
         for count in (few, many):
             api = stack.enter_context(children.helper("perf.stub", str(count), str(pods)))
-            ours = stack.enter_context(children.service(api)).url
+            ours = stack.enter_context(children.service(api.url))
             contestants[f"echo {count}"] = Contestant(echo, _forever("filter", _bodies(count)))
             contestants[f"ours {count}"] = Contestant(ours, _forever("filter", _bodies(count)))
         load.run(contestants, limits)
@@ -74,10 +75,13 @@ def bind(nodes: int, pods: int, limits: Limits, say: Say) -> Json:
     say(f"bind: {nodes} nodes, {pods} running pods")
     with contextlib.ExitStack() as stack:
         api = stack.enter_context(children.helper("perf.stub", str(nodes), str(pods)))
-        echo = stack.enter_context(children.helper("perf.echo", api))
-        ours = stack.enter_context(children.service(api))
+        echo = stack.enter_context(children.helper("perf.echo", api.url))
+        ours = stack.enter_context(children.service(api.url))
         requests = _seat(ours.url, nodes, limits.calls)
-        contestants = {"echo": Contestant(echo, itertools.cycle(requests)), "ours": Contestant(ours.url, iter(requests))}
+        contestants = {
+            "echo": Contestant(echo, itertools.cycle(requests)),
+            "ours": Contestant(ours, iter(requests)),
+        }
         load.run(contestants, limits)
         for one in contestants.values():
             _must(orjson.loads(one.answer)["Error"] == "", "bind", one.answer)
@@ -88,7 +92,7 @@ def _cases(
     cases: list[tuple[str, str, str, list[bytes]]],
     setting: str,
     api: str,
-    echo: str,
+    echo: Server,
     nodes: int,
     pods: int,
     limits: Limits,
@@ -97,7 +101,7 @@ def _cases(
         for verb, answer, _, bodies in cases:
             contestants = {
                 "echo": Contestant(echo, _forever(verb, bodies)),
-                "ours": Contestant(ours.url, _forever(verb, bodies)),
+                "ours": Contestant(ours, _forever(verb, bodies)),
             }
             load.run(contestants, limits)
             _check(verb, answer, contestants["ours"].answer)

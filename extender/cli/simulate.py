@@ -177,7 +177,12 @@ def _table(results: list[Result]) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(title=f"{results[0].mode.value}, policy {results[0].policy}", title_justify="left", box=SIMPLE_HEAD)
+    table = Table(
+        title=f"{results[0].mode.value}, policy {results[0].policy}",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
     rows: list[list[float | None]] = [
         [
             result.allocated_percent_at_100,

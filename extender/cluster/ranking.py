@@ -74,10 +74,16 @@ class Ranking:
         self._scored.move_to_end(key)
         return scored.values
 
-    def refresh(self) -> None:
-        """Bring the scores up to date that were longest not asked for: work done while nobody waits."""
-        if self._scored:
-            self.values(*next(iter(self._scored)))
+    def refresh(self) -> bool:
+        """Bring one array of scores up to date, the one longest not asked for; False when all of them are.
+
+        Work for idle moments: after learning, every shape is scored anew, and nobody should have to wait for it.
+        """
+        stamp, position = (self._table.layout, self._demand.epoch), self._table.position()
+        stale = next((key for key, one in self._scored.items() if (one.stamp, one.position) != (stamp, position)), None)
+        if stale is not None:
+            self.values(*stale)
+        return stale is not None
 
     def _waste(self) -> Floats:
         """What each node wastes as it is: the same for every shape, so counted once per change."""

@@ -29,6 +29,7 @@ _READ_BACK_EVERY_S = 2.0
 _UNKNOWN_FOR_S = 90.0  # longer than the API server works on one write
 _SETTLE_S = 0.5  # time for kube-scheduler to come by itself
 _MOST_WOKEN = 50  # a round
+_REFRESH_S = 0.002  # of every quarter of a second: too little to show in one request of a hundred
 _REST_S = 5.0  # a woken pod is not woken again sooner
 
 log = logs.get("upkeep")
@@ -89,9 +90,15 @@ class Upkeep:
                     for uid in release.unknown(self._picture):
                         await self._binder.read_back(uid, give_up_after_s=_UNKNOWN_FOR_S)
                 await self._wake(now)
+                self._refresh()
             except Exception:
                 # The loop must survive whatever one round meets.
                 log.exception("upkeep_failed")
+
+    def _refresh(self) -> None:
+        until = time.perf_counter() + _REFRESH_S
+        while self._picture.ranking.refresh() and time.perf_counter() < until:
+            pass
 
     async def _wake(self, now: float) -> None:
         if self._picture.generation != self._seen_generation:

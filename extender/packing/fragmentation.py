@@ -32,10 +32,13 @@ def waste(free: NDArray[np.int32], cpu_milli: Ints, tables: Tables) -> Floats:
     cpu = np.maximum(cpu_milli, 0)
     total = free.sum(axis=1)
     spare_cpu = cpu / tables.kappa - total
-    wasted: Floats = np.maximum(tables.wasted[free].sum(axis=1), -spare_cpu) + _SPARE_CPU * np.maximum(spare_cpu, 0.0)
+    wasted: Floats = np.maximum(tables.wasted.take(free).sum(axis=1), -spare_cpu) + _SPARE_CPU * np.maximum(
+        spare_cpu, 0.0
+    )
     if tables.next_pod:
         level = np.searchsorted(tables.cpu_levels, cpu, side="right")
-        usable = tables.usable_device[level[:, None], free].sum(axis=1)
+        # take() on the flat table is twice as fast as indexing with two arrays.
+        usable = tables.usable_device.take(free + (level * (GPU + 1))[:, None]).sum(axis=1)
         usable += tables.usable_whole[level, (free == GPU).sum(axis=1)]
         wasted += tables.next_pod * (total - usable)
     return wasted

@@ -103,6 +103,7 @@ class Cluster:
         self.now = 0.0
         self.version = 10
         self.made = 0
+        self.since = 0  # the version of our first list
         self.pods: dict[str, Json] = {}
         self.nodes: dict[str, Json] = {}
         self.groups: dict[tuple[str, str], PodGroup] = {}
@@ -152,6 +153,13 @@ class Cluster:
         before = public(self.picture)
         self.picture.upsert_pod(pods.parse(data.draw(st.sampled_from(self.shown))))
         assert public(self.picture) == before
+
+    @action()
+    def the_watch_catches_up(self) -> None:
+        """What it had not shown yet comes now, in order, while others have told us newer things already."""
+        for at, kind, obj in self.history:
+            if at > self.since:
+                self._show(kind, obj)
 
     @action()
     def a_list_is_read(self) -> None:
@@ -426,6 +434,7 @@ class Cluster:
     @action()
     def we_are_killed_and_start_again(self) -> None:
         self.picture = self._from_scratch()
+        self.since = self.version
         self.shown.clear()
         self.listing = None
 
