@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -90,9 +90,9 @@ class Service:
             self._spawn(lease.reflector.run(), "lease")
         self._spawn(events.run(), "events")
         self._spawn(upkeep.run(), "upkeep")
-        self._spawn(StatusWriter(client, self.picture, is_active).run(), "status")
+        self._spawn(self._once_synced(StatusWriter(client, self.picture, is_active).run), "status")
         if settings.create_namespaces:
-            self._spawn(ProjectNamespaces(client, self.picture, is_active).run(), "namespaces")
+            self._spawn(self._once_synced(ProjectNamespaces(client, self.picture, is_active).run), "namespaces")
 
     async def wait_ready(self, timeout_s: float | None = None) -> None:
         """Return when every first list is in. Raises UnavailableError naming what is missing after `timeout_s`."""
@@ -149,6 +149,11 @@ class Service:
             for waiter in (stopped, ready):
                 waiter.cancel()
             await self.stop()
+
+    async def _once_synced(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """What compares objects with each other must not begin before all of them are listed."""
+        await self._feed.synced()
+        await run()
 
     async def _listen(self, listener: Listener) -> str:
         await listener.start()

@@ -67,7 +67,7 @@ def decisions(nodes: int, pods: int, rounds: int, steps: int, say: Callable[[str
                 refused += 1
                 state.forget(pod.uid)
             else:
-                state.confirm(pod.uid)
+                state.confirm(pod.uid, seat)
                 living.append(pod.uid)
         if number:  # the first round fills what is made on demand
             wall.append(took)

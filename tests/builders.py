@@ -210,6 +210,12 @@ def placement_of(picture: Picture, name: str) -> Placement | None:
     return record.hold.placement if record is not None and record.hold is not None else None
 
 
+def seat_of(picture: Picture, uid: PodUID) -> Placement:
+    """What the pod holds now, as bind was told when it wrote; some seat when it holds nothing any more."""
+    record = picture.pods.get(uid)
+    return record.hold.placement if record is not None and record.hold is not None else Placement(NodeName("n"))
+
+
 def state_of(picture: Picture, name: str) -> HoldState | None:
     record = picture.pods.get(uid(name))
     return record.hold.state if record is not None and record.hold is not None else None

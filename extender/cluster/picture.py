@@ -142,6 +142,10 @@ class Picture:
             return None
         key = (pod.namespace, pod.name)
         named = self._uid_of.get(key)
+        if named is not None and named != pod.uid and 0 < pod.version < self.pods[named].pod.version:
+            # A late event of an earlier pod: its successor, which a scheduler may have shown us first, lives.
+            self.delete_pod(pod.uid)
+            return None
         if watched and named is not None and named != pod.uid:
             # Names are unique among the living: the one before has gone, its event is late or lost.
             self.delete_pod(named)
@@ -228,15 +232,14 @@ class Picture:
             record.hold.expires = None
             record.hold.since = record.hold.since if now is None else now
 
-    def confirm(self, uid: PodUID) -> None:
-        """The API server has stored our Binding: the hold stands as if the watch had said so."""
+    def confirm(self, uid: PodUID, placement: Placement) -> None:
+        """The API server has stored our Binding: the pod is there as if the watch had said so."""
         record = self.pods.get(uid)
-        if record is not None and record.hold is not None:
-            record.hold.state = HoldState.BOUND
-            record.hold.expires = None
-            record.verdict = None
-            self.revision += 1
-            self._provisional.discard(uid)
+        if record is None or record.pod.is_finished or record.pod.placement is not None:
+            return  # gone, ended, or the watch was faster and knows better
+        self._bind_to(record, placement)
+        record.verdict = None
+        self.revision += 1
 
     def release(self, uid: PodUID) -> None:
         """Give back what the pod holds; nothing held is no error."""

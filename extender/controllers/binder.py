@@ -78,19 +78,22 @@ class Binder:
         record = self._picture.pods.get(uid)
         if record is None or record.hold is None or record.hold.state is not HoldState.UNKNOWN:
             return
-        age_s = time.monotonic() - record.hold.since
+        hold = record.hold
+        age_s = time.monotonic() - hold.since
         try:
             found = await self._read(record.pod.namespace, record.pod.name, uid)
         except ApiError as error:
             log.warning("read_back_failed", pod=record.pod.key, cause=error.message)
             return
+        if uid in self._under_way or record.hold is not hold or hold.state is not HoldState.UNKNOWN:
+            return  # tried again while we read: that attempt knows more
         if found is None:
-            bind.settle(self._picture, uid, Outcome.GONE)
+            bind.settle(self._picture, uid, Outcome.GONE, hold.placement)
         elif found.placement is not None:
             self._picture.upsert_pod(found)
         elif age_s > give_up_after_s:
             log.info("unknown_bind_released", pod=record.pod.key, seconds=round(age_s, 1))
-            bind.settle(self._picture, uid, Outcome.REFUSED)
+            bind.settle(self._picture, uid, Outcome.REFUSED, hold.placement)
 
     async def _bind(self, request: BindRequest) -> str:
         started = time.monotonic()
@@ -111,7 +114,7 @@ class Binder:
         if isinstance(step, bind.Unseen):
             return f"pod {request.namespace}/{request.name} ({request.uid}) is not known"
         outcome, error = await self._store(request, step, deadline=started + self._timeout_s)
-        bind.settle(self._picture, request.uid, outcome)
+        bind.settle(self._picture, request.uid, outcome, step.placement)
         metrics.BINDS.labels(outcome.name.lower()).inc()
         write = log.info if outcome is Outcome.STORED else log.warning
         write(

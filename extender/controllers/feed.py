@@ -55,9 +55,10 @@ class _Sink(Generic[T]):
     def _read(self, obj: Json) -> T | None:
         try:
             return self._parse(obj)
-        except MalformedError as error:
+        except (MalformedError, KeyError, TypeError, ValueError, AttributeError) as error:
             metrics.MALFORMED.labels(self._kind).inc()
-            log.warning("malformed", kind=self._kind, name=_name(obj), cause=str(error)[:500])
+            name = (obj.get("metadata") or {}).get("name")
+            log.warning("malformed", kind=self._kind, name=name, cause=f"{type(error).__name__}: {error}"[:500])
             return None
 
 

@@ -34,7 +34,11 @@ class ProjectNamespaces:
             if self._picture.generation != self._seen_generation or self._rest_until:
                 self._seen_generation = self._picture.generation
                 if self._is_active():
-                    await self._reconcile(asyncio.get_running_loop().time())
+                    try:
+                        await self._reconcile(asyncio.get_running_loop().time())
+                    except Exception:
+                        # The loop must survive whatever one round meets.
+                        log.exception("namespaces_failed")
 
     def missing(self) -> list[str]:
         """Projects that no namespace is labelled with, and whose own namespace is missing or unlabelled."""
@@ -71,6 +75,12 @@ class ProjectNamespaces:
                 log.info("namespace_created", project=project)
                 return
             except ConflictError:
-                pass  # made since we looked: label it
+                # Made since we looked: read whose it is before labelling it.
+                found = await self._client.get(f"/api/v1/namespaces/{namespace}")
+                label = (found["metadata"].get("labels") or {}).get(names.QUEUE_LABEL)
+                if label:
+                    if label != project:
+                        raise ConflictError(f"namespace {namespace} is labelled {names.QUEUE_LABEL}={label}") from None
+                    return
         await self._client.patch(f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": labels}})
         log.info("namespace_labelled", project=project)

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from extender import logs
-from extender.cluster.picture import Picture, PodRecord
-from extender.errors import ApiError, NotFoundError
+from extender.cluster.picture import HoldState, Picture, PodRecord
+from extender.errors import ApiError, BadRequestError, NotFoundError
 from extender.fairshare.capacity import Usage
 from extender.kube.client import KubeClient
 from extender.model import names
@@ -72,8 +72,9 @@ class StatusWriter:
             stamped["conditions"] = [{**one, "lastTransitionTime": stamp} for one in status["conditions"]]
         try:
             await self._client.patch(f"{path}/status", {"status": stamped})
-        except NotFoundError:
-            pass  # deleted since: the watch will say so
+        except (NotFoundError, BadRequestError) as error:
+            # Deleted since, or written by someone else in a form that the patch cannot mend: not again and again.
+            log.warning("status_refused", name=path, cause=error.message)
         except ApiError as error:
             log.warning("status_write_failed", name=path, cause=error.message)
             return False
@@ -107,7 +108,7 @@ def _group_status(group: PodGroup, members: list[PodRecord]) -> Json:
     """Counts by phase, the phase of the whole, and the first refusal (by pod name) as a condition."""
     count = Counter(record.pod.phase for record in members)
     pending = count[Phase.PENDING] + count[Phase.UNKNOWN]
-    placed = sum(1 for record in members if record.hold is not None)
+    placed = sum(1 for one in members if one.hold is not None and one.hold.state is HoldState.BOUND)
     if placed >= group.min_member:
         phase = "Running"
     elif pending or not members:

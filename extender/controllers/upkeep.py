@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from extender import logs, metrics
-from extender.cluster.picture import Picture, PodRecord
+from extender.cluster.picture import HoldState, Picture, PodRecord
 from extender.controllers.binder import Binder
 from extender.errors import ApiError, NotFoundError
 from extender.kube.client import KubeClient
@@ -30,7 +30,8 @@ _UNKNOWN_FOR_S = 90.0  # longer than the API server works on one write
 _SETTLE_S = 0.5  # time for kube-scheduler to come by itself
 _MOST_WOKEN = 50  # a round
 _REFRESH_S = 0.002  # of every quarter of a second: too little to show in one request of a hundred
-_REST_S = 5.0  # a woken pod is not woken again sooner
+_FIRST_REST_S = 5.0  # a woken pod is not woken again sooner
+_LONGEST_REST_S = 300.0  # by then kube-scheduler tries it anyway
 
 log = logs.get("upkeep")
 
@@ -55,7 +56,7 @@ class Upkeep:
         self._is_active = is_active
         self._seen_generation = 0
         self._changed_at = 0.0
-        self._woken: dict[PodUID, float] = {}
+        self._rests: dict[PodUID, tuple[float, float]] = {}  # until when a woken pod rests, and how long
         self._waiting: dict[PodUID, Verdict | None] = {}  # refused here, or found pending when we started
 
     def refused(self, record: PodRecord, verdict: Verdict) -> None:
@@ -87,8 +88,8 @@ class Upkeep:
                     log.info("reservation_expired", pod=uid)
                 if now >= read_back_at:
                     read_back_at = now + _READ_BACK_EVERY_S
-                    for uid in release.unknown(self._picture):
-                        await self._binder.read_back(uid, give_up_after_s=_UNKNOWN_FOR_S)
+                    lost = release.unknown(self._picture)
+                    await asyncio.gather(*(self._binder.read_back(uid, give_up_after_s=_UNKNOWN_FOR_S) for uid in lost))
                 await self._wake(now)
                 self._refresh()
             except Exception:
@@ -107,21 +108,26 @@ class Upkeep:
         if not self._changed_at or now - self._changed_at < _SETTLE_S or not self._is_active():
             return
         self._changed_at = 0.0
-        self._forget_settled(now)
-        rested = [self._picture.pods[uid] for uid in self._waiting if uid not in self._woken]
+        self._forget_settled()
+        rested = [self._picture.pods[uid] for uid in self._waiting if self._rests.get(uid, (0.0, 0.0))[0] <= now]
         chosen = wake.passing(self._picture, rested, self._policy, most=_MOST_WOKEN)
         if len(chosen) == _MOST_WOKEN or len(rested) < len(self._waiting):
             self._changed_at = now  # there may be more: look again
         for record in chosen:
-            self._woken[record.pod.uid] = now
-            await self._touch(record)
+            # We know no taints and no affinity: a pod that we think would fit may be refused again and again, and
+            # must not keep those behind it from being tried. So each fruitless time it rests for twice as long.
+            _, rest_s = self._rests.get(record.pod.uid, (0.0, _FIRST_REST_S / 2))
+            rest_s = min(2 * rest_s, _LONGEST_REST_S)
+            self._rests[record.pod.uid] = (now + rest_s, rest_s)
+        await asyncio.gather(*(self._touch(record) for record in chosen))
 
-    def _forget_settled(self, now: float) -> None:
+    def _forget_settled(self) -> None:
         for uid in list(self._waiting):
             record = self._picture.pods.get(uid)
-            if record is None or record.hold is not None or record.pod.is_finished:
+            placed = record is not None and record.hold is not None and record.hold.state is HoldState.BOUND
+            if record is None or placed or record.pod.is_finished:
                 del self._waiting[uid]
-        self._woken = {uid: at for uid, at in self._woken.items() if now - at < _REST_S}
+                self._rests.pop(uid, None)
 
     async def _touch(self, record: PodRecord) -> None:
         pod = record.pod

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -143,7 +143,8 @@ class KubeClient:
         try:
             return orjson.loads(payload) if payload else {}
         except orjson.JSONDecodeError as error:
-            raise ApiError(
+            # Accepted, it says, and then nonsense: something in between answered. Read the truth back.
+            raise OutcomeUnknownError(
                 f"{method} {path}: the answer is not JSON: {payload[:80]!r}", status=response.status
             ) from error
 
@@ -210,11 +211,13 @@ class KubeClient:
         params: Mapping[str, str] | None = None,
         timeout_s: int = 300,
         idle_s: float = 90.0,
+        on_open: Callable[[], None] = lambda: None,
     ) -> AsyncGenerator[WatchEvent, None]:
         """Stream the changes after `resource_version`, bookmarks included, until the server ends the stream.
 
         timeout_s: asked of the server; the iterator then ends normally: watch again from the last version.
         idle_s: silence longer than this is a dead connection (bookmarks come about every minute).
+        on_open: called once the server has accepted the watch.
         Raises GoneError (list again), UnavailableError or another ApiError. Never reconnects by itself.
         """
         query = {
@@ -231,6 +234,7 @@ class KubeClient:
                 if response.status >= 400:
                     payload = await response.content.read(_MAX_ERROR_BODY)
                     raise _error("WATCH", path, response.status, payload, response.headers)
+                on_open()
                 async for line in response.content:
                     if line.strip():
                         yield _watch_event(path, line)

@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from extender import logs, metrics
-from extender.errors import ApiError
 from extender.kube.client import KubeClient
 
 _QUEUE = 1000
@@ -69,10 +68,10 @@ class EventRecorder:
                     f"/api/v1/namespaces/{subject.namespace}/events", _event(subject, kind, reason, message)
                 )
                 metrics.EVENTS.labels("written").inc()
-            except ApiError as error:
+            except Exception as error:
                 # Best effort: the verdict is also in the snapshot, the metrics and kube-scheduler's own event.
                 metrics.EVENTS.labels("failed").inc()
-                log.warning("event_failed", pod=f"{subject.namespace}/{subject.name}", cause=error.message)
+                log.warning("event_failed", pod=f"{subject.namespace}/{subject.name}", cause=str(error))
             await asyncio.sleep(1 / _PER_SECOND)
 
 

@@ -77,6 +77,11 @@ class Reflector:
             except ApiError as error:
                 log.warning("watch_broken", kind=self.name, cause=error.message)
                 await self._pause(error)
+            except Exception as error:
+                # Without this kind we are blind: whatever one answer held, list and watch again.
+                log.exception("watch_failed", kind=self.name)
+                self._version = ""
+                await self._pause(error)
 
     async def _list(self) -> None:
         started = time.monotonic()
@@ -91,10 +96,13 @@ class Reflector:
     async def _watch(self) -> None:
         timeout_s = int(_WATCH_S * random.uniform(0.8, 1.2))
         stream = self._client.watch(
-            self._path, resource_version=self._version, params=self._params, timeout_s=timeout_s
+            self._path,
+            resource_version=self._version,
+            params=self._params,
+            timeout_s=timeout_s,
+            on_open=self._opened,
         )
         opened = time.monotonic()
-        self._connected = True
         try:
             async for event in stream:
                 self._alive()
@@ -103,18 +111,23 @@ class Reflector:
                     metrics.WATCH_EVENTS.labels(self.name).inc()
                     self._sink.apply(event.type, event.object)
         finally:
+            if self._connected:
+                self._last_contact = time.monotonic()
             self._connected = False
-            self._last_contact = time.monotonic()
             await stream.aclose()
         if time.monotonic() - opened < _SHORTEST_WATCH_S:
             # A server that ends every stream at once would otherwise be asked in a tight loop.
             await asyncio.sleep(_SHORTEST_WATCH_S)
 
+    def _opened(self) -> None:
+        self._connected = True
+        self._alive()
+
     def _alive(self) -> None:
         self._last_contact = time.monotonic()
         self._backoff_s = _FIRST_BACKOFF_S
 
-    async def _pause(self, error: ApiError) -> None:
+    async def _pause(self, error: Exception) -> None:
         wait = self._backoff_s * random.uniform(0.5, 1.0)
         if isinstance(error, ThrottledError):
             wait = max(wait, error.retry_after_s)

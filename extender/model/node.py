@@ -12,7 +12,7 @@ class Node:
     """One version of a Node object.
 
     gpus:           allocatable `nvidia.com/gpu`; fewer than `gpu_slots` while a device is unhealthy.
-    gpu_slots:      devices the node has by label or capacity: the range of device indices.
+    gpu_slots:      devices the node has by capacity: the range of device indices.
     gpu_memory_mib: memory of each device, 0 when the label is missing or absurd (then: no gpu-memory pods).
     mig:            allocatable MIG slices, (resource name, count) sorted by name.
     schedulable:    ready and not cordoned; kube-scheduler applies taints itself.

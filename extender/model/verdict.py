@@ -24,7 +24,7 @@ class Reason(StrEnum):
 
 
 _CONSTANT = {
-    Reason.QUEUE_DOES_NOT_EXIST: "the pod belongs to no project",
+    Reason.QUEUE_DOES_NOT_EXIST: "the pod has no project that exists",
     Reason.OVER_LIMIT: "the project has reached the allowable limit",
     Reason.NON_PREEMPTIBLE_OVER_QUOTA: "non-preemptible workload is over quota",
     Reason.NOT_ENOUGH_RESOURCES: "node(s) didn't have enough resources: GPUs",

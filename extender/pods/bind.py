@@ -100,11 +100,11 @@ def begin(picture: Picture, request: BindRequest, policy: Policy, *, now: float)
     return _write(record.pod, hold.placement, ledger.gpu_memory_mib)
 
 
-def settle(picture: Picture, uid: PodUID, outcome: Outcome) -> None:
-    """Take in what became of the Binding. The watch may have been faster; a pod that went meanwhile is no error."""
+def settle(picture: Picture, uid: PodUID, outcome: Outcome, seat: Placement) -> None:
+    """Take in what became of the Binding to `seat`. The watch may have been faster; a pod that went is no error."""
     match outcome:
         case Outcome.STORED:
-            picture.confirm(uid)
+            picture.confirm(uid, seat)
         case Outcome.UNKNOWN:
             picture.set_state(uid, HoldState.UNKNOWN)
         case Outcome.REFUSED | Outcome.GONE:
@@ -130,10 +130,11 @@ def _write(pod: Pod, seat: Placement, gpu_memory_mib: int) -> Write:
         if pod.gpu.is_shared:
             annotations[names.GPU_SHARE_ANNOTATION] = str(pod.gpu.share_on(gpu_memory_mib) or GPU)
     groups = [group for _, group in seat.devices if group]
-    if len(groups) == 1:
-        labels[names.GPU_GROUP_LABEL] = groups[0]
-    elif groups:
-        # One label a group; the annotation's order tells which device is which, so the groups go there too.
-        labels = {f"{names.GPU_GROUP_LABEL}/{group}": group for group in groups}
+    if groups:
+        # Labels find the sharers of a device. The annotation says which device is which, and is stored by API servers
+        # before 1.35 as well, which drop the labels of a Binding.
         annotations[names.GPU_GROUP_LABEL] = ",".join(groups)
+        labels = {f"{names.GPU_GROUP_LABEL}/{group}": group for group in groups}
+        if len(groups) == 1:
+            labels = {names.GPU_GROUP_LABEL: groups[0]}
     return Write(seat, annotations, labels)

@@ -48,10 +48,14 @@ def filter_pod(
         # The Binding may be stored already: another node now could be a second placement.
         if hold.placement.node in offered:
             return FilterAnswer((hold.placement.node,))
-        return FilterAnswer((), no(Reason.ALREADY_BOUND, f"a Binding to node {hold.placement.node} is under way"))
+        under_way = no(Reason.ALREADY_BOUND, f"a Binding to node {hold.placement.node} is under way")
+        picture.judge(record, under_way)
+        return FilterAnswer((), under_way)
     if hold is not None and hold.state is HoldState.RESERVED:
         picture.release(pod.uid)
     verdict = admit(picture, record)
+    if verdict is not None and verdict.reason is Reason.ALREADY_BOUND:
+        return FilterAnswer((), verdict)  # the caller is behind: nothing is wrong with the pod
     if verdict is None:
         seat = placement.best_seat(picture, record.pod, offered, policy)
         if seat is not None:

@@ -17,18 +17,28 @@ def passing(picture: Picture, waiting: Iterable[PodRecord], policy: Policy, *, m
     Cost: one seat search per chosen pod and per kind of pod that does not pass, however many wait.
     """
     generation = picture.generation
-    offered = picture.schedulable()
+    chosen: list[PodRecord] = []
+    try:
+        _choose(picture, waiting, policy, most, chosen)
+    finally:
+        for record in chosen:
+            picture.release(record.pod.uid)
+        picture.generation = generation
+    return chosen
+
+
+def _choose(picture: Picture, waiting: Iterable[PodRecord], policy: Policy, most: int, chosen: list[PodRecord]) -> None:
     membership = picture.membership
+    offered = picture.schedulable()
     # Seats are only taken during the scan: what did not pass once will not pass for its equals.
     hopeless: set[tuple[object, ...]] = set()
-    chosen: list[PodRecord] = []
     for record in sorted(waiting, key=lambda one: (-membership.priority_of(one.pod), one.pod.created, one.pod.uid)):
         if len(chosen) == most:
             break
         pod = record.pod
         if pod.gated or record.hold is not None:
             continue
-        kind = (membership.project_of(pod), membership.is_preemptible(pod), pod.gpu, pod.cpu_milli, pod.memory_mib)
+        kind = (membership.project_of(pod), membership.is_preemptible(pod), pod.gpu, pod.gpu_products, pod.cpu_milli)
         if kind in hopeless:
             continue
         allowed = admit(picture, record) is None
@@ -38,7 +48,3 @@ def passing(picture: Picture, waiting: Iterable[PodRecord], policy: Policy, *, m
             chosen.append(record)
         elif not (pod.deleting or pod.gpu_error):
             hopeless.add(kind)
-    for record in chosen:
-        picture.release(record.pod.uid)
-    picture.generation = generation
-    return chosen

@@ -122,7 +122,7 @@ class Verbs:
         metrics.DECISIONS.labels("filter", answer.verdict.reason.value).inc()
         log.debug("filter", pod=args.pod.key, reason=answer.verdict.reason, cause=answer.verdict.message)
         record = self._picture.pods.get(PodUID(args.pod.uid))
-        if record is not None and record.verdict is not None:
+        if record is not None and record.verdict is answer.verdict:
             self._upkeep.refused(record, answer.verdict)
         return wire.encode_reject(args, answer.verdict)
 

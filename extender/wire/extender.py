@@ -6,6 +6,7 @@ or an error travels in the body.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
@@ -24,6 +25,7 @@ Json = dict[str, Any]
 # A reject that names every node costs 300 KB at 5,000 of them; one entry says the same on schedulers since 1.32,
 # and below this size older ones get the full map that keeps their preemption from trying the unnamed nodes.
 FULL_REJECT_MAP = 500
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,252}", re.ASCII)  # goes into the API server's paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,8 @@ def decode_binding(body: bytes) -> BindRequest:
     for key, value in zip(("PodNamespace", "PodName", "PodUID", "Node"), values, strict=True):
         if not isinstance(value, str) or not value:
             raise MalformedError(f"{key} is missing")
+        if key != "PodUID" and not _NAME.fullmatch(value):
+            raise MalformedError(f"{key} is not the name of an object")
     namespace, name, uid, node = values
     return BindRequest(namespace, name, PodUID(uid), NodeName(node))
 

@@ -201,9 +201,7 @@ def _placement(
         return Placement(NodeName(node), tuple((index, "") for index in indices))
     if not annotations.get(names.GPU_SHARE_ANNOTATION) and len(indices) != request.devices:
         return Placement(NodeName(node))
-    groups = [_text(labels.get(names.GPU_GROUP_LABEL))]
-    if len(indices) > 1:
-        groups = _text(annotations.get(names.GPU_GROUP_LABEL)).split(",")
+    groups = (_text(annotations.get(names.GPU_GROUP_LABEL)) or _text(labels.get(names.GPU_GROUP_LABEL))).split(",")
     if len(groups) != len(indices):
         groups = [""] * len(indices)
     return Placement(NodeName(node), tuple(zip(indices, groups, strict=True)))

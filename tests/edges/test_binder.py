@@ -65,7 +65,9 @@ async def test_one_write_says_node_devices_group_and_uid() -> None:
         assert api.requests == [("POST", "/api/v1/namespaces/runai-a/pods/p/binding", {})]
         metadata = api.bodies[0]["metadata"]
         assert metadata["uid"] == UID
+        group = metadata["labels"]["runai-gpu-group"]
         assert metadata["annotations"] == {
+            "runai-gpu-group": group,
             "runai-gpu": "0",
             "runai-gpu-share": "500",
             "received-resource-type": "Fraction",

@@ -156,7 +156,7 @@ async def test_a_body_over_the_limit_is_413_and_the_next_request_is_served(bench
 async def test_a_reject_is_constant_text_for_every_node_beyond_preemptions_help(bench: Bench) -> None:
     bench.picture.delete_project("a")
     _, answer, _ = await bench.post("filter", args(pod(annotations=HALF)))
-    text = "QueueDoesNotExist: the pod belongs to no project"
+    text = "QueueDoesNotExist: the pod has no project that exists"
     assert answer["FailedAndUnresolvableNodes"] == {"n1": text, "n2": text}
     assert answer["NodeNames"] == []
     assert answer["Error"] == ""

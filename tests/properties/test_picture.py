@@ -25,7 +25,7 @@ from extender.pods.bind import BindRequest, Outcome
 from extender.pods.filter import filter_pod
 from extender.pods.placement import Policy, best_seat
 from extender.wire import nodes, pods
-from tests.builders import POLICY, node_object, pod, pod_group, pod_object, queue
+from tests.builders import POLICY, node_object, pod, pod_group, pod_object, queue, seat_of
 
 Json = dict[str, Any]
 Method = TypeVar("Method", bound=Callable[..., None])
@@ -402,9 +402,11 @@ class Cluster:
             stored["metadata"]["annotations"] |= step.annotations
             stored["metadata"]["labels"] |= step.labels
             self._write("MODIFIED", stored, deliver)
-            bind.settle(self.picture, uid, Outcome.UNKNOWN if fate == "lost" else Outcome.STORED)
+            bind.settle(
+                self.picture, uid, Outcome.UNKNOWN if fate == "lost" else Outcome.STORED, seat_of(self.picture, uid)
+            )
         elif fate in ("lost", "never sent"):
-            bind.settle(self.picture, uid, Outcome.UNKNOWN)
+            bind.settle(self.picture, uid, Outcome.UNKNOWN, seat_of(self.picture, uid))
         else:
             self._read(uid)
 
@@ -412,12 +414,12 @@ class Cluster:
         """A pod is read: it is gone, bound by somebody, or unbound, and then the Binding was refused for good."""
         obj = self.pods.get(uid)
         if obj is None:
-            bind.settle(self.picture, uid, Outcome.GONE)
+            bind.settle(self.picture, uid, Outcome.GONE, seat_of(self.picture, uid))
         elif _bound(obj):
             self.picture.upsert_pod(pods.parse(copy.deepcopy(obj)))
-            bind.settle(self.picture, uid, Outcome.STORED)
+            bind.settle(self.picture, uid, Outcome.STORED, seat_of(self.picture, uid))
         else:
-            bind.settle(self.picture, uid, Outcome.REFUSED)
+            bind.settle(self.picture, uid, Outcome.REFUSED, seat_of(self.picture, uid))
 
     # Our own loops, and our end
 

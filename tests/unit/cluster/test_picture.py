@@ -22,6 +22,7 @@ from tests.builders import (
     pod_group,
     pod_object,
     queue,
+    seat_of,
     state_of,
     uid,
     world,
@@ -113,12 +114,6 @@ def test_a_scheduler_may_know_the_new_pod_before_the_watch_does() -> None:
     assert picture.pods.keys() == {"newer"}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="picture.py upsert_pod: `watched and named != pod.uid` retires whoever has the name, even a newer pod that "
-    "filter or the binder has shown us before our watch caught up: it is then tombstoned, so refused for ever, or "
-    "running and never counted. Compare versions: only an older one has gone",
-)
 @pytest.mark.parametrize("watched", [False, True])
 def test_a_late_event_of_an_earlier_pod_does_not_bury_its_successor(watched: bool) -> None:
     picture = world(node("n"))
@@ -157,7 +152,7 @@ def test_a_list_does_not_remove_what_is_newer_than_it() -> None:
 def test_a_list_from_before_our_binding_does_not_free_it() -> None:
     picture = reserved("p")
     picture.set_state(uid("p"), HoldState.BINDING)
-    picture.confirm(uid("p"))
+    picture.confirm(uid("p"), seat_of(picture, uid("p")))
     picture.replace_pods([pod("p", gpus=1, version=1)], 50)
     assert state_of(picture, "p") is HoldState.BOUND
     assert held(picture, "n") == {0: 1000}
@@ -179,7 +174,7 @@ def test_holds_move_along_and_only_forward() -> None:
     assert [record.pod.uid for record in picture.provisional()] == [uid("p")]
     picture.set_state(uid("p"), HoldState.BINDING)
     assert state_of(picture, "p") is HoldState.BINDING
-    picture.confirm(uid("p"))
+    picture.confirm(uid("p"), seat_of(picture, uid("p")))
     picture.set_state(uid("p"), HoldState.UNKNOWN)  # a late word about a Binding that is stored
     assert state_of(picture, "p") is HoldState.BOUND
     assert list(picture.provisional()) == []
@@ -190,7 +185,7 @@ def test_words_about_pods_that_hold_nothing_change_nothing() -> None:
     picture.upsert_pod(pod("p"))
     for subject in (uid("p"), uid("never-seen")):
         picture.set_state(subject, HoldState.BINDING)
-        picture.confirm(subject)
+        picture.confirm(subject, seat_of(picture, subject))
         picture.release(subject)
         picture.delete_pod(uid("never-seen"))
     assert state_of(picture, "p") is None
@@ -407,7 +402,7 @@ def bound_by_us(**request: object) -> tuple[Picture, dict[str, str], dict[str, s
     offer(picture, subject)
     step = bind.begin(picture, BindRequest("runai-team-a", "p", uid("p"), NodeName("n")), POLICY, now=0.0)
     assert isinstance(step, bind.Write)
-    bind.settle(picture, uid("p"), bind.Outcome.STORED)
+    bind.settle(picture, uid("p"), bind.Outcome.STORED, seat_of(picture, uid("p")))
     stored = pod_object("p", version=2, on="n", phase="Running", **request)["metadata"]  # type: ignore[arg-type]
     annotations, labels = stored["annotations"] | step.annotations, stored["labels"] | step.labels
     picture.upsert_pod(pod("p", version=2, on="n", phase="Running", annotations=annotations, labels=labels))

@@ -21,6 +21,7 @@ from tests.builders import (
     placement_of,
     pod,
     queue,
+    seat_of,
     state_of,
     uid,
     world,
@@ -69,7 +70,12 @@ def test_what_is_written_for_a_share() -> None:
     assert placed is not None
     (group,) = [group for _, group in placed.devices]
     assert written(begin(picture, "p")) == (
-        {"received-resource-type": "Fraction", "runai-gpu": "0", "runai-gpu-share": "500"},
+        {
+            "received-resource-type": "Fraction",
+            "runai-gpu": "0",
+            "runai-gpu-share": "500",
+            "runai-gpu-group": group,
+        },
         {"runai-gpu-group": group},
     )
 
@@ -115,7 +121,7 @@ def test_a_binding_under_way_is_written_again() -> None:
 def test_a_binding_of_unknown_outcome_is_written_again_and_only_there() -> None:
     picture = seated()
     first = begin(picture, "p")
-    bind.settle(picture, uid("p"), Outcome.UNKNOWN)
+    bind.settle(picture, uid("p"), Outcome.UNKNOWN, seat_of(picture, uid("p")))
     refused = begin(picture, "p", "o")
     assert refused == Refused("a Binding of pod runai-team-a/p to node n is under way")
     assert begin(picture, "p") == first
@@ -199,7 +205,7 @@ def test_a_request_that_grew_since_filter_is_checked_again(changed: dict[str, An
 def test_writing_an_unknown_binding_again_makes_it_binding() -> None:
     picture = seated()
     begin(picture, "p")
-    bind.settle(picture, uid("p"), Outcome.UNKNOWN)
+    bind.settle(picture, uid("p"), Outcome.UNKNOWN, seat_of(picture, uid("p")))
     begin(picture, "p")
     assert state_of(picture, "p") is HoldState.BINDING
 
@@ -209,7 +215,7 @@ def test_a_node_that_does_not_exist_does_not_undo_a_binding_elsewhere(outcome: O
     picture = seated()
     begin(picture, "p")
     if outcome is not None:
-        bind.settle(picture, uid("p"), outcome)
+        bind.settle(picture, uid("p"), outcome, seat_of(picture, uid("p")))
     begin(picture, "p", "ghost")
     assert held(picture, "n") == {0: 1000}
 
@@ -230,7 +236,7 @@ def test_outcomes(outcome: Outcome, state: HoldState | None, devices: dict[int, 
     picture = seated()
     begin(picture, "p")
     for _ in range(2):
-        bind.settle(picture, uid("p"), outcome)
+        bind.settle(picture, uid("p"), outcome, seat_of(picture, uid("p")))
         assert (state_of(picture, "p"), held(picture, "n")) == (state, devices)
     assert picture.is_gone(uid("p")) == (outcome is Outcome.GONE)
     assert is_sound(picture)
@@ -241,7 +247,7 @@ def test_the_watch_was_faster(outcome: Outcome) -> None:
     picture = seated()
     begin(picture, "p")
     picture.upsert_pod(pod("p", gpus=1, version=2, on="o", indices=[1]))
-    bind.settle(picture, uid("p"), outcome)
+    bind.settle(picture, uid("p"), outcome, seat_of(picture, uid("p")))
     assert (held(picture, "n"), held(picture, "o")) == ({}, {1: 1000})
     assert state_of(picture, "p") is HoldState.BOUND
 
@@ -251,7 +257,7 @@ def test_the_pod_went_meanwhile(outcome: Outcome) -> None:
     picture = seated()
     begin(picture, "p")
     picture.delete_pod(uid("p"))
-    bind.settle(picture, uid("p"), outcome)
+    bind.settle(picture, uid("p"), outcome, seat_of(picture, uid("p")))
     assert (held(picture, "n"), gpus_held(picture)) == ({}, (0, 0))
 
 
@@ -260,5 +266,5 @@ def test_the_pod_finished_meanwhile(outcome: Outcome) -> None:
     picture = seated()
     begin(picture, "p")
     picture.upsert_pod(pod("p", gpus=1, version=2, phase="Failed"))
-    bind.settle(picture, uid("p"), outcome)
+    bind.settle(picture, uid("p"), outcome, seat_of(picture, uid("p")))
     assert (held(picture, "n"), gpus_held(picture)) == ({}, (0, 0))

@@ -105,7 +105,7 @@ def test_s9_fraction_packing() -> None:
 def test_s16_no_project() -> None:
     answer = offer(world(node("n")), pod("p", namespace="plain"))
     assert answer.verdict is not None
-    assert answer.verdict.constant == "QueueDoesNotExist: the pod belongs to no project"
+    assert answer.verdict.constant == "QueueDoesNotExist: the pod has no project that exists"
 
 
 @pytest.mark.parametrize(("fractions", "fit"), [(["0.1"] * 10, 10), (["0.3", "0.3", "0.4"], 3), (["0.33"] * 4, 3)])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from extender.cluster.picture import HoldState
 from extender.pods import release
-from tests.builders import gpus_held, held, node, offer, pod, state_of, uid, world
+from tests.builders import gpus_held, held, node, offer, pod, seat_of, state_of, uid, world
 
 
 def test_seats_expire_on_time() -> None:
@@ -36,7 +36,7 @@ def test_only_seats_expire() -> None:
         offer(picture, pod(name, gpus=1))
         picture.set_state(uid(name), state)
     offer(picture, pod("c", gpus=1))
-    picture.confirm(uid("c"))
+    picture.confirm(uid("c"), seat_of(picture, uid("c")))
     assert release.expire(picture, now=1e9) == []
     assert release.unknown(picture) == [uid("b")]
 
