@@ -209,3 +209,36 @@ async def test_an_unknown_outcome_is_read_back_until_it_is_known(truth: Any, age
         after = record.hold.state if record is not None and record.hold is not None else None
         assert after is state
         assert audit.check(made) == []
+
+
+async def test_a_bind_that_starts_while_we_read_back_is_left_alone() -> None:
+    async with StubApi() as api:
+        api.script = [failure(500)]
+        made = picture()
+        bound = binder(api, made, timeout_s=0.01)
+        await bound.bind(REQUEST)
+        hold = made.pods[UID].hold
+        assert hold is not None
+        hold.since -= 100.0
+
+        async def meanwhile(request: Any) -> Any:
+            made.set_state(UID, HoldState.BINDING)  # kube-scheduler came back and a Binding is on its way
+            return await stored()(request)
+
+        api.script = [meanwhile]
+        await bound.read_back(UID, give_up_after_s=90.0)
+        assert made.pods[UID].hold is hold
+        assert hold.state is HoldState.BINDING
+
+
+async def test_a_stored_answer_that_is_not_json_is_read_back() -> None:
+    async def nonsense(_: Any) -> Any:
+        from aiohttp import web
+
+        return web.Response(text="<html>welcome</html>", status=201)
+
+    async with StubApi() as api:
+        api.script = [nonsense, stored("n1")]
+        made = picture()
+        assert await binder(api, made).bind(REQUEST) == ""
+        assert [method for method, _, _ in api.requests] == ["POST", "GET"]

@@ -108,3 +108,30 @@ async def test_silence_is_counted_only_while_no_stream_is_open() -> None:
         async with _mirrored(api) as (mirror, reflector):
             await mirror.until(2)
             assert reflector.silent_s() == 0.0
+
+
+async def test_while_nothing_is_received_silence_grows_whatever_is_tried() -> None:
+    async with StubApi() as api:
+        api.script = [page(version="10"), stream(("ADDED", obj("b", 11)), then="cut"), failure(503)]
+        async with _mirrored(api) as (mirror, reflector):
+            await mirror.until(2)
+            async with asyncio.timeout(5):
+                while len(api.requests) < 3:
+                    await asyncio.sleep(0.001)
+            before = reflector.silent_s()
+            async with asyncio.timeout(5):
+                while len(api.requests) < 6:  # three more attempts, none of which reached a stream
+                    await asyncio.sleep(0.001)
+            assert reflector.silent_s() > before > 0
+
+
+async def test_an_answer_that_is_no_object_does_not_end_the_loop() -> None:
+    async with StubApi() as api:
+        api.script = [
+            page(version="10"),
+            stream(("ADDED", {"metadata": {"name": "without a version"}})),
+            page(obj("a", 12), version="12"),
+            stream(then="hang"),
+        ]
+        async with _mirrored(api) as (mirror, _):
+            assert (await mirror.until(2))[-1] == "list@12:a"

@@ -227,3 +227,32 @@ async def test_status_of_groups_and_queues_is_written_once_per_change() -> None:
         assert (group["phase"], group["pending"], group["running"]) == ("Running", 1, 0)
         project = written["/apis/run.ai/v1/projects/a/status"]
         assert (project["phase"], project["namespace"], project["allocated"]["gpu"]) == ("Ready", "runai-a", 1)
+
+
+async def test_another_projects_namespace_is_never_relabelled() -> None:
+    async with StubApi() as api:
+        api.script = [failure(409), reply({"metadata": {"name": "runai-a", "labels": {"runai/queue": "other"}}})]
+        made = Picture()
+        made.upsert_project(Queue("a"))
+        task = asyncio.create_task(ProjectNamespaces(api.client, made, lambda: True).run())
+        async with asyncio.timeout(3):
+            while len(api.requests) < 2:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        task.cancel()
+        assert [method for method, _, _ in api.requests] == ["POST", "GET"]
+
+
+async def test_a_pod_that_is_woken_in_vain_rests_longer_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_FIRST_REST_S", 0.02)
+    async with StubApi() as api:
+        api.script = [reply({})]
+        made = picture(limit=0)
+        async with running(api, made) as upkeep:
+            refuse(upkeep, made, pod("p"))
+            started = asyncio.get_running_loop().time()
+            async with asyncio.timeout(5):
+                while len(_touched(api)) < 4:  # at 0, 20, 60 and 140 ms
+                    made.upsert_project(Queue("a"))  # something changes all the time
+                    await asyncio.sleep(0.002)
+            assert asyncio.get_running_loop().time() - started >= 0.14
