@@ -29,6 +29,7 @@ from extender.servers.verbs import Verbs
 from extender.settings import Settings
 
 _DRAIN_S = 20.0
+_NO_GC_S = 60.0
 
 log = logs.get("service")
 
@@ -77,13 +78,17 @@ class Service:
         registry = CollectorRegistry()
         registry.register(metrics.REGISTRY)
         registry.register(metrics.PictureCollector(self.picture, settings.cluster_id))
-        operations = Operations(self.picture, registry, self.why_not)
+        operations = Operations(self.picture, registry, self.why_not, self._feed.measure)
         try:
             self.extender_url = await self._listen(Listener(verbs.app(), settings.extender_address))
             self.metrics_url = await self._listen(Listener(operations.app(), settings.metrics_address))
         except OSError:
             await self.stop()
             raise
+        # The first lists make millions of objects and no garbage cycles: collecting meanwhile takes longer than all
+        # the rest, because every collection walks everything that came before.
+        gc.disable()
+        self._spawn(self._collect_again(), "gc")
         for reflector in self._feed.reflectors:
             self._spawn(reflector.run(), reflector.name)
         if lease:
@@ -103,9 +108,6 @@ class Service:
                 f"not ready after {timeout_s} s: no list yet of {', '.join(self._feed.unready())}"
             ) from error
         self._upkeep.adopt_pending()
-        # The first lists live as long as we do: without this every full collection would walk them again.
-        gc.collect()
-        gc.freeze()
         log.info("ready", address=self.extender_url, metrics=self.metrics_url)
 
     def why_not(self) -> str:
@@ -154,6 +156,19 @@ class Service:
         """What compares objects with each other must not begin before all of them are listed."""
         await self._feed.synced()
         await run()
+
+    async def _collect_again(self) -> None:
+        """Switch the collector on when the first lists are in, or take too long to do without it."""
+        try:
+            async with asyncio.timeout(_NO_GC_S):
+                await self._feed.synced()
+        except TimeoutError:
+            log.warning("slow_start", kind=", ".join(self._feed.unready()))
+        finally:
+            # The first lists live as long as we do: frozen, no later collection walks them again.
+            gc.collect()
+            gc.freeze()
+            gc.enable()
 
     async def _listen(self, listener: Listener) -> str:
         await listener.start()

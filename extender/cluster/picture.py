@@ -75,6 +75,7 @@ class Picture:
         self.generation = 0  # moves with every change that could turn a "no" into a "yes"
         self.revision = 0  # moves with every change at all
         self._ledgers: dict[NodeName, NodeLedger] = {}
+        self._unwritten: set[NodeName] | None = None  # rows to write later, while many pods are taken in at once
         self._uid_of: dict[tuple[str, str], PodUID] = {}
         self._uids_in: defaultdict[str, set[PodUID]] = defaultdict(set)  # namespace → uids
         self._provisional: set[PodUID] = set()  # held, and not yet bound by the API object's word
@@ -203,8 +204,15 @@ class Picture:
         for uid, record in list(self.pods.items()):
             if uid not in listed and record.pod.version <= version:
                 self.delete_pod(uid)
-        for pod in listed.values():
-            self.upsert_pod(pod)
+        # One write of each row at the end instead of one for each pod on it.
+        self._unwritten = set()
+        try:
+            for pod in listed.values():
+                self.upsert_pod(pod)
+        finally:
+            unwritten, self._unwritten = self._unwritten, None
+            for name in unwritten:
+                self._write(name)
 
     def is_gone(self, uid: PodUID) -> bool:
         return uid in self._tombstones
@@ -361,7 +369,7 @@ class Picture:
         if _asks(counted) != _asks(record.pod):
             ledger.remove(record.pod.uid)
             ledger.add(record.pod, hold.placement)
-            self.table.write(hold.placement.node, ledger)
+            self._write(hold.placement.node)
         else:
             ledger.pods[record.pod.uid] = (record.pod, hold.placement)
         self._recharge(record)
@@ -372,7 +380,7 @@ class Picture:
         name = hold.placement.node
         ledger = self._ledgers.setdefault(name, NodeLedger())
         ledger.add(record.pod, hold.placement)
-        self.table.write(name, ledger)
+        self._write(name)
         self._recharge(record)
         self.revision += 1
 
@@ -390,7 +398,13 @@ class Picture:
         if ledger.node is None and not ledger.pods:
             del self._ledgers[name]
         else:
-            self.table.write(name, ledger)
+            self._write(name)
+
+    def _write(self, name: NodeName) -> None:
+        if self._unwritten is not None:
+            self._unwritten.add(name)
+        elif name in self._ledgers:
+            self.table.write(name, self._ledgers[name])
 
     def _recharge(self, record: PodRecord) -> None:
         hold = record.hold

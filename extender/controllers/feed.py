@@ -40,19 +40,18 @@ class _Sink(Generic[T]):
         self._upsert = upsert
         self._delete = delete
 
-    def replace(self, objects: list[Json], version: int) -> None:
-        parsed = (self._read(obj) for obj in objects)
-        self._replace([value for value in parsed if value is not None], version)
+    def replace(self, values: list[T], version: int) -> None:
+        self._replace(values, version)
 
     def apply(self, event: str, obj: Json) -> None:
         if event == "DELETED":
             self._delete(obj)
         else:
-            value = self._read(obj)
+            value = self.read(obj)
             if value is not None:
                 self._upsert(value)
 
-    def _read(self, obj: Json) -> T | None:
+    def read(self, obj: Json) -> T | None:
         try:
             return self._parse(obj)
         except (MalformedError, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -86,11 +85,14 @@ class Feed:
     def stale(self, after_s: float) -> str:
         """The kind whose watch has been down for longer than `after_s`, as a sentence; "" when none."""
         for reflector in self.reflectors:
-            silent_s = reflector.silent_s()
-            metrics.WATCH_SILENT.labels(reflector.name).set(silent_s)
-            if silent_s > after_s:
+            if reflector.silent_s() > after_s:
                 return f"the watch of {reflector.name} has been down for {after_s:g} s and more"
         return ""
+
+    def measure(self) -> None:
+        """Put into the metrics how long each watch has been down."""
+        for reflector in self.reflectors:
+            metrics.WATCH_SILENT.labels(reflector.name).set(reflector.silent_s())
 
     async def synced(self) -> None:
         """Return when every first list is in."""

@@ -33,8 +33,11 @@ class LeaseFollower:
         """The whole host name must match: `scheduler-1` is not `scheduler-12`."""
         return bool(self._holder) and self._holder.rpartition("_")[0] == self._identity
 
-    def replace(self, objects: list[Json], version: int) -> None:  # noqa: ARG002  the Sink's signature
-        self._take(next((obj for obj in objects if obj["metadata"]["name"] == self._name), {}))
+    def read(self, obj: Json) -> Json | None:
+        return obj if obj["metadata"]["name"] == self._name else None
+
+    def replace(self, values: list[Json], version: int) -> None:  # noqa: ARG002  the Sink's signature
+        self._take(next(iter(values), {}))
 
     def apply(self, event: str, obj: Json) -> None:
         self._take({} if event == "DELETED" else obj)

@@ -184,24 +184,34 @@ class KubeClient:
         answer: Json = await self.request("DELETE", path, body=options, timeout_s=timeout_s)
         return answer
 
+    async def pages(
+        self, path: str, *, params: Mapping[str, str] | None = None, limit: int = 500, timeout_s: float = 60.0
+    ) -> AsyncGenerator[tuple[list[Json], str], None]:
+        """A collection page by page, each with the resourceVersion to watch from; the last page's is the one to use.
+
+        Take from each page what you need and let it go: decoded objects are twenty times the size of what we keep.
+        Items carry no `kind`/`apiVersion` (the list has them). Raises GoneError when a continue token expired (list
+        again), else as `request`.
+        """
+        query = {**(params or {}), "limit": str(limit)}
+        while True:
+            page = await self.request("GET", path, params=query, timeout_s=timeout_s)
+            metadata = page.get("metadata") or {}
+            yield page.get("items") or [], str(metadata.get("resourceVersion", ""))
+            token = metadata.get("continue")
+            if not token:
+                return
+            query["continue"] = token
+
     async def list(
         self, path: str, *, params: Mapping[str, str] | None = None, limit: int = 500, timeout_s: float = 60.0
     ) -> tuple[list[Json], str]:
-        """All items of a collection, read page by page, and the resourceVersion to watch from.
-
-        Items carry no `kind`/`apiVersion` (the list has them). Raises GoneError when a continue token expired
-        (list again), else as `request`.
-        """
-        query = {**(params or {}), "limit": str(limit)}
+        """All `pages` at once, for small collections."""
         items: list[Json] = []
-        while True:
-            page = await self.request("GET", path, params=query, timeout_s=timeout_s)
-            items.extend(page.get("items") or ())
-            metadata = page.get("metadata") or {}
-            token = metadata.get("continue")
-            if not token:
-                return items, str(metadata.get("resourceVersion", ""))
-            query["continue"] = token
+        version = ""
+        async for page, version in self.pages(path, params=params, limit=limit, timeout_s=timeout_s):  # noqa: B007
+            items.extend(page)
+        return items, version
 
     async def watch(
         self,

@@ -32,10 +32,13 @@ log = logs.get("reflector")
 
 
 class Sink(Protocol):
-    """Where objects go. Both calls are synchronous and must not raise for one bad object."""
+    """Where objects go. The calls are synchronous and must not raise for one bad object."""
 
-    def replace(self, objects: list[Json], version: int) -> None:
-        """The kind is exactly `objects`, as of `version`."""
+    def read(self, obj: Json) -> Any | None:
+        """What is kept of a listed object, None to leave it out."""
+
+    def replace(self, values: list[Any], version: int) -> None:
+        """The kind is exactly what was read of it, as of `version`."""
 
     def apply(self, event: str, obj: Json) -> None:
         """`obj` was ADDED, MODIFIED or DELETED."""
@@ -85,12 +88,15 @@ class Reflector:
 
     async def _list(self) -> None:
         started = time.monotonic()
-        objects, version = await self._client.list(self._path, params=self._params)
-        self._sink.replace(objects, int(version) if version.isdigit() else 0)
+        values: list[Any] = []
+        version = ""
+        async for page, version in self._client.pages(self._path, params=self._params):  # noqa: B007  used below
+            values.extend(value for obj in page if (value := self._sink.read(obj)) is not None)
+        self._sink.replace(values, int(version) if version.isdigit() else 0)
         self._version = version or "0"
         self._alive()
         if not self.synced.is_set():
-            log.info("listed", kind=self.name, objects=len(objects), seconds=round(time.monotonic() - started, 3))
+            log.info("listed", kind=self.name, objects=len(values), seconds=round(time.monotonic() - started, 3))
             self.synced.set()
 
     async def _watch(self) -> None:

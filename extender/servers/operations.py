@@ -14,12 +14,19 @@ from extender.servers import snapshot
 
 
 class Operations:
-    """`why_not` says why we are not ready, "" when we are."""
+    """`why_not` says why we are not ready, "" when we are; `measure` brings gauges up to date for a scrape."""
 
-    def __init__(self, picture: Picture, registry: CollectorRegistry, why_not: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        picture: Picture,
+        registry: CollectorRegistry,
+        why_not: Callable[[], str],
+        measure: Callable[[], None],
+    ) -> None:
         self._picture = picture
         self._registry = registry
         self._why_not = why_not
+        self._measure = measure
 
     def app(self) -> web.Application:
         app = web.Application()
@@ -37,6 +44,7 @@ class Operations:
         return web.Response(text=f"{why_not or 'ok'}\n", status=503 if why_not else 200)
 
     async def _metrics(self, _: web.Request) -> web.Response:
+        self._measure()
         return web.Response(
             body=generate_latest(self._registry),
             headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},

@@ -18,6 +18,9 @@ class Mirror:
         self.calls: list[str] = []
         self._moved = asyncio.Event()
 
+    def read(self, obj: dict[str, Any]) -> dict[str, Any] | None:
+        return obj
+
     def replace(self, objects: list[dict[str, Any]], version: int) -> None:
         self._note(f"list@{version}:{','.join(one['metadata']['name'] for one in objects)}")
 
