@@ -48,7 +48,8 @@ class Service:
             cpu_strategy=settings.placement.cpu,
             reservation_ttl_s=settings.reservation_ttl_s,
         )
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[None]] = []  # parts that run for ever: one that ends is a failure
+        self._collecting: asyncio.Task[None] | None = None
         self._listeners: list[Listener] = []
         self._stopping = False
         self._client: KubeClient | None = None
@@ -88,7 +89,7 @@ class Service:
         # The first lists make millions of objects and no garbage cycles: collecting meanwhile takes longer than all
         # the rest, because every collection walks everything that came before.
         gc.disable()
-        self._spawn(self._collect_again(), "gc")
+        self._collecting = asyncio.create_task(self._collect_again(), name="gc")
         for reflector in self._feed.reflectors:
             self._spawn(reflector.run(), reflector.name)
         if lease:
@@ -131,9 +132,10 @@ class Service:
         for listener in self._listeners:
             await listener.stop()
         self._listeners.clear()
-        for task in self._tasks:
+        tasks = [*self._tasks, *([self._collecting] if self._collecting else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks.clear()
         await self._client.close()
         self._client = None
