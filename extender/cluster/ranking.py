@@ -20,6 +20,7 @@ from extender.packing.score import Ints, NodeArrays
 from extender.packing.strategy import Strategy
 
 _SHAPES = 512  # the least recently asked for goes; 8 bytes a node each
+_ONE_BY_ONE = 6  # rows up to which plain Python beats numpy's fixed cost
 _WHOLE_FROM = 4  # a quarter of the rows changed: scoring all of them costs no more
 
 
@@ -68,7 +69,13 @@ class Ranking:
             if len(self._scored) > _SHAPES:
                 self._scored.popitem(last=False)
         elif changed:
-            rows = np.unique(np.array(changed, dtype=np.int64))
+            few = set(changed)
+            if strategy is Strategy.FRAGMENTATION and len(few) <= _ONE_BY_ONE and not shape.gpu.mig:
+                self._score_few(shape, few, scored.values)
+                scored.position = self._table.position()
+                self._scored.move_to_end(key)
+                return scored.values
+            rows = np.array(sorted(few), dtype=np.int64)
             scored.values[rows] = self._score(shape, strategy, self._table.arrays().take(rows), rows)
         scored.position = self._table.position()
         self._scored.move_to_end(key)
@@ -94,10 +101,37 @@ class Ranking:
         if kept is None or changed is None or len(changed) * _WHOLE_FROM > len(kept.values):
             kept = self._wasted = _Wasted(fragmentation.waste(nodes.free, nodes.cpu_free, tables), 0, stamp)
         elif changed:
-            rows = np.unique(np.array(changed, dtype=np.int64))
-            kept.values[rows] = fragmentation.waste(nodes.free[rows], nodes.cpu_free[rows], tables)
+            few = set(changed)
+            if len(few) <= _ONE_BY_ONE:
+                for row in few:
+                    kept.values[row] = fragmentation.waste_of_one(
+                        nodes.free[row].tolist(), int(nodes.cpu_free[row]), tables
+                    )
+            else:
+                rows = np.array(sorted(few), dtype=np.int64)
+                kept.values[rows] = fragmentation.waste(nodes.free[rows], nodes.cpu_free[rows], tables)
         kept.position = self._table.position()
         return kept.values
+
+    def _score_few(self, shape: Shape, rows: set[int], values: Ints) -> None:
+        """Score some rows one by one: for a handful, numpy's calls cost more than their work."""
+        nodes, tables, wasted = self._table.arrays(), self._demand.tables, self._waste()
+        products = list(self._table.products)
+        for row in rows:
+            product = products[nodes.product[row]]
+            score_: int | None = None
+            if nodes.whole[row] >= 0 and (not shape.products or product in shape.products):
+                score_ = fragmentation.score_of_one(
+                    shape.gpu,
+                    shape.cpu_milli,
+                    tables.price.get(product, 0.0),
+                    nodes.free[row].tolist(),
+                    int(nodes.cpu_free[row]),
+                    int(nodes.gpu_memory[row]),
+                    tables,
+                    float(wasted[row]),
+                )
+            values[row] = score.INFEASIBLE if score_ is None else score_
 
     def _score(self, shape: Shape, strategy: Strategy, nodes: NodeArrays, at: Ints) -> Ints:
         """Scores of `nodes`, which are the rows `at` of the table."""

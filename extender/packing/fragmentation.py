@@ -12,13 +12,18 @@ levels: finer scores follow noise, and equal nodes are filled in order. Source: 
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from math import exp, floor
+
 import numpy as np
 from numpy.typing import NDArray
 
 from extender.model.amounts import GPU
 from extender.model.gpu import GpuRequest
 from extender.packing.demand import Floats, Tables
+from extender.packing.devices import choose
 from extender.packing.score import Ints, NodeArrays, shares
+from extender.packing.strategy import Strategy
 
 _LEVELS = 50
 _SCALE = 1000.0  # milli-GPU of waste that move the score by one unit of the logistic curve
@@ -58,6 +63,46 @@ def scores(
     # Two ways of adding up the same waste differ in the last bit: without this a level could, too.
     levels: Ints = np.floor(curve + 1e-9).astype(np.int64)
     return levels
+
+
+def waste_of_one(free: list[int], cpu_milli: int, tables: Tables) -> float:
+    """`waste` of one node, in a tenth of the time."""
+    plain = tables.plain
+    cpu = max(cpu_milli, 0)
+    total = sum(free)
+    spare_cpu = cpu / tables.kappa - total
+    wasted = max(sum([plain.wasted[left] for left in free]), -spare_cpu) + _SPARE_CPU * max(spare_cpu, 0.0)
+    if tables.next_pod:
+        level = bisect_right(plain.cpu_levels, cpu)
+        by_device = plain.usable_device[level]
+        usable = sum([by_device[left] for left in free]) + plain.usable_whole[level][free.count(GPU)]
+        wasted += tables.next_pod * (total - usable)
+    return wasted
+
+
+def score_of_one(
+    request: GpuRequest,
+    cpu_milli: int,
+    price: float,
+    free: list[int],
+    cpu_free: int,
+    gpu_memory_mib: int,
+    tables: Tables,
+    before: float,
+) -> int | None:
+    """The score of one node, None where the request does not fit: what one changed row costs (10 us)."""
+    chosen = choose(request, free, gpu_memory_mib, Strategy.FRAGMENTATION)
+    if chosen is None:
+        return None
+    taken = 0
+    if chosen:
+        share = request.share_on(gpu_memory_mib) if request.is_shared else GPU
+        free = free.copy()
+        for device in chosen:
+            free[device] = max(free[device] - (share or GPU), 0)
+        taken = (share or GPU) * len(chosen)
+    growth = (waste_of_one(free, cpu_free - cpu_milli, tables) - before + _PRICE * price * taken) / _SCALE
+    return floor(_LEVELS / (1.0 + exp(min(max(growth, -_STEEPEST), _STEEPEST))) + 1e-9)
 
 
 def _taken(request: GpuRequest, nodes: NodeArrays) -> tuple[NDArray[np.int32], Ints | int]:
