@@ -69,14 +69,7 @@ class Ranking:
             if len(self._scored) > _SHAPES:
                 self._scored.popitem(last=False)
         elif changed:
-            few = set(changed)
-            if strategy is Strategy.FRAGMENTATION and len(few) <= _ONE_BY_ONE and not shape.gpu.mig:
-                self._score_few(shape, few, scored.values)
-                scored.position = self._table.position()
-                self._scored.move_to_end(key)
-                return scored.values
-            rows = np.array(sorted(few), dtype=np.int64)
-            scored.values[rows] = self._score(shape, strategy, self._table.arrays().take(rows), rows)
+            self._score_again(shape, strategy, set(changed), scored.values)
         scored.position = self._table.position()
         self._scored.move_to_end(key)
         return scored.values
@@ -113,8 +106,12 @@ class Ranking:
         kept.position = self._table.position()
         return kept.values
 
-    def _score_few(self, shape: Shape, rows: set[int], values: Ints) -> None:
-        """Score some rows one by one: for a handful, numpy's calls cost more than their work."""
+    def _score_again(self, shape: Shape, strategy: Strategy, rows: set[int], values: Ints) -> None:
+        """Bring some rows of `values` up to date. For a handful, numpy's calls would cost more than their work."""
+        if strategy is not Strategy.FRAGMENTATION or shape.gpu.mig or len(rows) > _ONE_BY_ONE:
+            at = np.array(sorted(rows), dtype=np.int64)
+            values[at] = self._score(shape, strategy, self._table.arrays().take(at), at)
+            return
         nodes, tables, wasted = self._table.arrays(), self._demand.tables, self._waste()
         products = list(self._table.products)
         for row in rows:

@@ -21,6 +21,8 @@ INFEASIBLE = -1
 _LARGEST_FREE = 1 << 20  # above the free milli-GPU of any node (256 devices)
 _LARGEST_CPU = 1 << 30
 _PARTS = 1 << 20  # how finely best-fit tells nodes apart
+_BIG_NODE_CPU = 128_000  # best-fit weighs CPU and GPU as parts of such a node, as published
+_BIG_NODE_GPU = 8 * GPU
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +102,17 @@ def fits(request: GpuRequest, nodes: NodeArrays) -> Bools:
 def scores(request: GpuRequest, nodes: NodeArrays, strategy: Strategy) -> Ints:
     """One score a node, whether `request` fits there or not; ties are left to the caller's node order.
 
-    Best-fit: the least CPU and GPU left, each as a part of the largest node. Bin-pack: a share goes to the fullest
-    device that fits, so shared devices fill before fresh ones are opened; then, as for whole GPUs, to the node with
-    the least free GPU, then the least free CPU. CPU work goes to nodes without GPUs first. Spread is the reverse of
-    bin-pack: most free first. Cost: a few passes over [nodes, devices].
+    Best-fit: the least CPU and GPU left, each as a part of a node of 128 cores and 8 GPUs. Bin-pack: a share goes to
+    the fullest device that fits, so shared devices fill before fresh ones are opened; then, as for whole GPUs, to the
+    node with the least free GPU, then the least free CPU. CPU work goes to nodes without GPUs first. Spread is the
+    reverse of bin-pack: most free first. Cost: a few passes over [nodes, devices].
     """
     binpack = strategy is not Strategy.SPREAD
     cpu = np.clip(nodes.cpu_free, 0, _LARGEST_CPU - 1)
     spare_cpu = _LARGEST_CPU - 1 - cpu if binpack else cpu
     if strategy is Strategy.BESTFIT:
-        spare: Ints = _PARTS - _of_largest(cpu, nodes.cpu_capacity) - _of_largest(nodes.total_free, nodes.capacity)
-        return spare
+        spare: Ints = 2 * _PARTS - cpu * _PARTS // _BIG_NODE_CPU - nodes.total_free * _PARTS // _BIG_NODE_GPU
+        return np.maximum(spare, 0)
     if request.is_cpu_only:
         key = np.where(nodes.has_gpus, 0, _LARGEST_CPU) + spare_cpu
     elif request.is_shared:
@@ -121,11 +123,6 @@ def scores(request: GpuRequest, nodes: NodeArrays, strategy: Strategy) -> Ints:
         free = nodes.whole * (GPU + 1) * 2 + nodes.total_free
         key = (2 * _LARGEST_FREE - free if binpack else free) * _LARGEST_CPU + spare_cpu
     return key
-
-
-def _of_largest(free: Ints, capacity: Ints) -> Ints:
-    largest = max(int(capacity.max(initial=0)), 1)
-    return free * (_PARTS // 2) // largest
 
 
 def _device_key(request: GpuRequest, nodes: NodeArrays, binpack: bool) -> Ints:

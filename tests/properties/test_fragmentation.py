@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -126,6 +127,24 @@ def test_kept_scores_are_fresh_scores_after_any_events(
                 shape = placement.shape_of(subject)
                 fresh = Ranking(picture.table, picture.demand).values(shape, strategy)
                 assert np.array_equal(picture.ranking.values(shape, strategy), fresh)
+
+
+@pytest.mark.parametrize("strategy", Strategy)
+def test_a_few_changed_rows_of_many_are_scored_as_all_of_them_would_be(strategy: Strategy) -> None:
+    # Enough rows that a change is brought up to date alone: one by one up to six rows, together beyond.
+    sizes = [(number % 5, str(8 + 8 * (number % 3))) for number in range(60)]
+    picture = world(*(node(f"n{number:02}", gpus=gpus, cpu=cpu) for number, (gpus, cpu) in enumerate(sizes)))
+    kinds: list[dict[str, Any]] = [{"gpus": 2, "cpu": "3"}, {"fraction": "0.3", "devices": 2, "cpu": "1"}, {"cpu": "2"}]
+    kinds += [{"fraction": "0.6", "cpu": "5"}, {"gpus": 1, "cpu": "1"}]
+    subjects = [pod(f"subject{number}", **kind) for number, kind in enumerate(kinds)]
+    for step in range(120):
+        for burst in range(1 + step % 9):
+            offer(picture, pod(f"p{step}-{burst}", **kinds[(step + burst) % 5]), f"n{(7 * step + 11 * burst) % 60:02}")
+        picture.delete_pod(uid(f"p{step - 9}-0"))
+        subject = subjects[step % 5]
+        shape = placement.shape_of(subject)
+        fresh = Ranking(picture.table, picture.demand).values(shape, strategy)
+        assert np.array_equal(picture.ranking.values(shape, strategy), fresh)
 
 
 @settings(max_examples=100)
