@@ -8,7 +8,7 @@ from typing import Any
 
 from extender.emulator.following import follow
 from extender.kube.client import KubeClient
-from extender.model.names import GPU_DEVICES_ANNOTATION, GPU_GROUP_LABEL
+from extender.model.names import GPU_DEVICES_ANNOTATION, GPU_GROUP_LABEL, SCHEDULER_NAME
 
 Json = dict[str, Any]
 
@@ -117,17 +117,17 @@ def _pod(pod: Json, known: Json) -> Json:
         "gpu_group": known.get("gpu_group") or (metadata.get("labels") or {}).get(GPU_GROUP_LABEL),
         "project": known.get("project"),
         "pod_group": known.get("pod_group"),
-        "reason": _reason(phase, status, known),
+        "reason": _reason(phase, spec, status, known),
     }
 
 
 def _recorded_devices(metadata: Json) -> list[int]:
     """The devices on the pod itself: the product's picture drops pods that have finished."""
     written = str((metadata.get("annotations") or {}).get(GPU_DEVICES_ANNOTATION) or "")
-    return [int(part) for part in written.split(",") if part.strip().isdigit()]
+    return [int(part) for part in written.split(",") if part.strip().isdecimal()]
 
 
-def _reason(phase: str, status: Json, known: Json) -> str | None:
+def _reason(phase: str, spec: Json, status: Json, known: Json) -> str | None:
     if phase == "Failed":
         return _joined(status.get("reason"), status.get("message"))
     if phase != "Pending":
@@ -138,6 +138,9 @@ def _reason(phase: str, status: Json, known: Json) -> str | None:
     for condition in status.get("conditions") or ():
         if condition["type"] == "PodScheduled" and condition["status"] != "True":
             return _joined(None, condition.get("message") or condition.get("reason"))
+    scheduler = spec.get("schedulerName")
+    if not spec.get("nodeName") and scheduler != SCHEDULER_NAME:
+        return f"it asks for the scheduler {scheduler}, and only {SCHEDULER_NAME} runs here"
     return None
 
 
