@@ -38,7 +38,8 @@ def _choose(picture: Picture, waiting: Iterable[PodRecord], policy: Policy, most
         pod = record.pod
         if pod.gated or record.hold is not None:
             continue
-        kind = (membership.project_of(pod), membership.is_preemptible(pod), pod.gpu, pod.gpu_products, pod.cpu_milli)
+        who = (membership.project_of(pod), membership.is_preemptible(pod))
+        kind = (*who, pod.gpu, pod.gpu_products, pod.cpu_milli, pod.memory_mib)
         if kind in hopeless:
             continue
         allowed = admit(picture, record) is None
