@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from extender.packing import fragmentation, score
 from extender.packing.demand import Demand, Floats
 from extender.packing.score import Ints, NodeArrays
 from extender.packing.strategy import Strategy
+
+Values = TypeVar("Values", Ints, Floats)
 
 _SHAPES = 512  # the least recently asked for goes; 8 bytes a node each
 _ONE_BY_ONE = 6  # rows up to which plain Python beats numpy's fixed cost
@@ -34,15 +37,10 @@ class Shape:
 
 
 @dataclass(slots=True)
-class _Wasted:
-    values: Floats
-    position: int
-    stamp: tuple[int, int]
+class _Kept(Generic[Values]):
+    """One figure a row, right up to `position` of the journal, as long as rows and tables are those of `stamp`."""
 
-
-@dataclass(slots=True)
-class _Scored:
-    values: Ints
+    values: Values
     position: int
     stamp: tuple[int, int]
 
@@ -53,23 +51,22 @@ class Ranking:
     def __init__(self, table: NodeTable, demand: Demand) -> None:
         self._table = table
         self._demand = demand
-        self._scored: OrderedDict[tuple[Shape, Strategy], _Scored] = OrderedDict()
-        self._wasted: _Wasted | None = None
+        self._scored: OrderedDict[tuple[Shape, Strategy], _Kept[Ints]] = OrderedDict()
+        self._wasted: _Kept[Floats] | None = None
 
     def values(self, shape: Shape, strategy: Strategy) -> Ints:
         """One score a row of the table, INFEASIBLE where the shape does not fit; larger is better, ties remain."""
         key = (shape, strategy)
-        stamp = (self._table.layout, self._demand.epoch)
         scored = self._scored.get(key)
-        changed = self._table.changed_since(scored.position) if scored is not None and scored.stamp == stamp else None
-        if scored is None or changed is None or len(changed) * _WHOLE_FROM > len(scored.values):
+        changed = self._changed(scored)
+        if scored is None or changed is None:
             nodes = self._table.arrays()
-            scored = _Scored(self._score(shape, strategy, nodes, np.arange(len(nodes.free))), 0, stamp)
+            scored = _Kept(self._score(shape, strategy, nodes, np.arange(len(nodes.free))), 0, self._stamp())
             self._scored[key] = scored
             if len(self._scored) > _SHAPES:
                 self._scored.popitem(last=False)
         elif changed:
-            self._score_again(shape, strategy, set(changed), scored.values)
+            self._score_again(shape, strategy, changed, scored.values)
         scored.position = self._table.position()
         self._scored.move_to_end(key)
         return scored.values
@@ -79,30 +76,38 @@ class Ranking:
 
         Work for idle moments: after learning, every shape is scored anew, and nobody should have to wait for it.
         """
-        stamp, position = (self._table.layout, self._demand.epoch), self._table.position()
-        stale = next((key for key, one in self._scored.items() if (one.stamp, one.position) != (stamp, position)), None)
+        now = (self._stamp(), self._table.position())
+        stale = next((key for key, one in self._scored.items() if (one.stamp, one.position) != now), None)
         if stale is not None:
             self.values(*stale)
         return stale is not None
 
+    def _stamp(self) -> tuple[int, int]:
+        return self._table.layout, self._demand.epoch
+
+    def _changed(self, kept: _Kept[Any] | None) -> set[int] | None:
+        """The rows of `kept` to bring up to date; None when all of them are to be made anew."""
+        if kept is None or kept.stamp != self._stamp():
+            return None
+        changed = self._table.changed_since(kept.position)
+        if changed is None or len(changed) * _WHOLE_FROM > len(kept.values):
+            return None
+        return set(changed)
+
     def _waste(self) -> Floats:
         """What each node wastes as it is: the same for every shape, so counted once per change."""
-        stamp = (self._table.layout, self._demand.epoch)
         kept = self._wasted
-        changed = self._table.changed_since(kept.position) if kept is not None and kept.stamp == stamp else None
+        changed = self._changed(kept)
         nodes, tables = self._table.arrays(), self._demand.tables
-        if kept is None or changed is None or len(changed) * _WHOLE_FROM > len(kept.values):
-            kept = self._wasted = _Wasted(fragmentation.waste(nodes.free, nodes.cpu_free, tables), 0, stamp)
-        elif changed:
-            few = set(changed)
-            if len(few) <= _ONE_BY_ONE:
-                for row in few:
-                    kept.values[row] = fragmentation.waste_of_one(
-                        nodes.free[row].tolist(), int(nodes.cpu_free[row]), tables
-                    )
-            else:
-                rows = np.array(sorted(few), dtype=np.int64)
-                kept.values[rows] = fragmentation.waste(nodes.free[rows], nodes.cpu_free[rows], tables)
+        if kept is None or changed is None:
+            kept = self._wasted = _Kept(fragmentation.waste(nodes.free, nodes.cpu_free, tables), 0, self._stamp())
+        elif len(changed) <= _ONE_BY_ONE:
+            for row in changed:
+                free, cpu = nodes.free[row].tolist(), int(nodes.cpu_free[row])
+                kept.values[row] = fragmentation.waste_of_one(free, cpu, tables)
+        else:
+            rows = np.array(sorted(changed), dtype=np.int64)
+            kept.values[rows] = fragmentation.waste(nodes.free[rows], nodes.cpu_free[rows], tables)
         kept.position = self._table.position()
         return kept.values
 

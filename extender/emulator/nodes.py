@@ -10,6 +10,7 @@ from typing import Any
 from extender.emulator.times import now_text
 from extender.errors import ApiError, ConflictError
 from extender.kube.client import KubeClient
+from extender.model.names import GPU_RESOURCE, NODE_GPU_COUNT, NODE_GPU_MEMORY, NODE_GPU_PRODUCT
 
 Json = dict[str, Any]
 
@@ -96,9 +97,9 @@ def _labels(name: str, shape: NodeShape) -> dict[str, str]:
     if shape.gpus:
         labels |= {
             "nvidia.com/gpu.present": "true",
-            "nvidia.com/gpu.count": str(shape.gpus),
-            "nvidia.com/gpu.product": shape.product,
-            "nvidia.com/gpu.memory": str(shape.gpu_memory_mib),
+            NODE_GPU_COUNT: str(shape.gpus),
+            NODE_GPU_PRODUCT: shape.product,
+            NODE_GPU_MEMORY: str(shape.gpu_memory_mib),
         }
     return labels | dict(shape.labels)
 
@@ -113,7 +114,7 @@ def _status(name: str, shape: NodeShape) -> Json:
         **shape.resources,
     }
     if shape.gpus:
-        amounts["nvidia.com/gpu"] = str(shape.gpus)
+        amounts[GPU_RESOURCE] = str(shape.gpus)
     ready = {
         "type": "Ready",
         "status": "True",

@@ -71,11 +71,6 @@ class Resource:
         """`pods` or `jobs.batch`: how error messages name the resource."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
-    @property
-    def qualified_kind(self) -> str:
-        """`Pod` or `Job.batch`: how validation messages name the kind."""
-        return f"{self.kind}.{self.group}" if self.group else self.kind
-
 
 # group/version → rows of "plural Kind model flags subresources shortnames", where flags are
 # n = namespaced, g = counts generations, a = shown by `kubectl get all`, "-" = nothing.
