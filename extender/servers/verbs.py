@@ -130,7 +130,7 @@ class Verbs:
         args = wire.decode_args(body)
         if self._why_not():
             # Scores are advice; none at all is better than none in time.
-            return wire.encode_points((name, 0) for name in args.names)
+            return wire.encode_points([(name, 0) for name in args.names])
         metrics.DECISIONS.labels("prioritize", "ok").inc()
         return wire.encode_points(prioritize_pod(self._picture, args.pod, args.names, self._policy))
 

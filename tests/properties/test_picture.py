@@ -517,7 +517,7 @@ def public(picture: Picture) -> Json:
         },
         "rows": {
             name: (
-                [left for left in arrays.free[row].tolist() if left],
+                sorted(left for left in arrays.free[row].tolist() if left),
                 *(int(column[row]) for column in (arrays.whole, arrays.total_free, arrays.gpu_memory, arrays.has_gpus)),
                 *(int(column[row]) for column in (arrays.cpu_free, arrays.capacity, arrays.cpu_capacity)),
                 {kind: int(column[row]) for kind, column in arrays.mig_free.items() if column[row]},

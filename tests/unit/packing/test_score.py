@@ -28,7 +28,7 @@ def by_name(picture: Picture, values: score.Ints) -> dict[str, int]:
 
 
 def points(picture: Picture, subject: Pod, strategy: Strategy) -> dict[str, int]:
-    return by_name(picture, score.points(subject.gpu, picture.table.arrays(), strategy))
+    return by_name(picture, picture.ranking.points(placement.shape_of(subject), strategy))
 
 
 def order(picture: Picture, subject: Pod, strategy: Strategy) -> list[str]:
