@@ -137,7 +137,7 @@ class Ranking:
         for at, free in enumerate(nodes.free.tolist()):
             product = products[nodes.product[at]] if products else ""
             score_: int | None = None
-            if nodes.whole[at] >= 0 and (not shape.products or product in shape.products):
+            if not shape.products or product in shape.products:
                 score_ = fragmentation.score_of_one(
                     shape.gpu,
                     shape.cpu_milli,

@@ -18,37 +18,43 @@ from extender.model.amounts import GPU
 from extender.model.names import NodeName
 from extender.packing.score import Bools, Ints, NodeArrays
 
-_VACANT = (-1, 0, 0, 0, 0, 0, 0, 0)  # fewer than no whole devices: not even a CPU-only pod fits
 _FIRST_ROWS = 64
 _SPARE_STATES = 4096  # states that no node is in any more, beside twice the rows, before they are let go
 
 
 class NodeTable:
-    """Rows of nodes that exist. A row's number is stable until its node goes; freed rows are used again.
+    """One row a node, in the order of their names: of equal scores, the first is the lowest name's.
 
-    rank:   position of the row's name among all names: ties go to the lowest, whatever the order of arrival.
+    When nodes come or go the rows are put in order again before they are next read, so a row's number is borrowed.
     states: numbered as they are first seen; `numbering` moves when they are numbered anew.
     """
 
     def __init__(self) -> None:
-        self.row_of: dict[NodeName, int] = {}
-        self.name_of: list[NodeName | None] = []
         self.products: dict[str, int] = {}  # GPU model → number
         self.numbering = 0
-        self._vacant: list[int] = []
-        self._rank: Ints = np.zeros(0, dtype=np.int64)
-        self._rank_is_stale = False
+        self._row_of: dict[NodeName, int] = {}
+        self._name_of: list[NodeName] = []
+        self._in_order = True
         self._states = States()
-        self._states.append((), _VACANT, {})
-        self._number_of: dict[Hashable, int] = {(): 0}
+        self._number_of: dict[Hashable, int] = {}
         # [state, free MiB, free places for pods] a row: one 2-D block, a row's numbers are written together.
-        self._rows: Ints = np.zeros((3, 0), dtype=np.int64)
+        self._rows: Ints = np.zeros((3, _FIRST_ROWS), dtype=np.int64)
 
     def __len__(self) -> int:
-        return len(self.row_of)
+        return len(self._row_of)
+
+    @property
+    def row_of(self) -> dict[NodeName, int]:
+        self._put_in_order()
+        return self._row_of
+
+    @property
+    def name_of(self) -> list[NodeName]:
+        self._put_in_order()
+        return self._name_of
 
     def arrays(self) -> NodeArrays:
-        """The rows in use, for a look at all of them; devices in any order, vacant rows fit nothing. Cost: copies."""
+        """All rows, devices in any order. Cost: copies."""
         return self._states.view().take(self.state_of())
 
     def states(self, start: int = 0) -> NodeArrays:
@@ -61,33 +67,23 @@ class NodeTable:
 
     def state_of(self) -> Ints:
         """The number of each row's state."""
-        return self._rows[0, : len(self.name_of)]
+        self._put_in_order()
+        return self._rows[0, : len(self._name_of)]
 
     def present(self) -> Bools:
         """Which states some node is in."""
-        present: Bools = np.bincount(self.state_of(), minlength=self._states.count) > 0
-        return present
+        return np.bincount(self.state_of(), minlength=self._states.count).astype(np.bool_)
 
     def has_room(self, cpu_milli: int, memory_mib: int) -> Bools:
         """Which rows have the CPU, the memory and a place for one more pod."""
-        cpu = (self._states.view().cpu_free >= cpu_milli).take(self.state_of())
+        cpu: Bools = (self._states.view().cpu_free >= cpu_milli).take(self.state_of())
         _, memory_free, places = self._rows[:, : len(self.name_of)]
-        return cpu & (memory_free >= memory_mib) & (places > 0)
+        room: Bools = cpu & (memory_free >= memory_mib) & (places > 0)
+        return room
 
     def rows_of(self, names: Iterable[str]) -> list[int]:
         """The row of each name, -1 for one without a row. Cost: 30 ns a name."""
         return list(map(cast("dict[str, int]", self.row_of).get, names, repeat(-1)))
-
-    def rank(self) -> Ints:
-        """Position of each row's name in name order; vacant rows come last."""
-        if self._rank_is_stale:
-            order = sorted(
-                range(len(self.name_of)), key=lambda row: (self.name_of[row] is None, self.name_of[row] or "")
-            )
-            self._rank = np.empty(len(order), dtype=np.int64)
-            self._rank[order] = np.arange(len(order))
-            self._rank_is_stale = False
-        return self._rank
 
     def smallest_gpu_memory_mib(self) -> int:
         """Memory of the smallest GPU of all nodes, 0 when no node says."""
@@ -101,7 +97,7 @@ class NodeTable:
         if node is None:
             self.drop(name)
             return
-        row = self.row_of.get(name)
+        row = self._row_of.get(name)
         if row is None:
             row = self._new_row(name)
         free = ledger.free()
@@ -122,18 +118,13 @@ class NodeTable:
         if number is None:
             number = self._number_of[state] = self._states.append(free, numbers, mig)
         self._rows[:, row] = (number, node.memory_mib - ledger.memory_mib, node.pods - len(ledger.pods))
-        if number > 2 * len(self.name_of) + _SPARE_STATES:
+        if number > 2 * len(self._row_of) + _SPARE_STATES:
             self._number_anew()
 
     def drop(self, name: NodeName) -> None:
         """Forget the row of a node that went; a node without a row changes nothing."""
-        row = self.row_of.pop(name, None)
-        if row is None:
-            return
-        self.name_of[row] = None
-        self._vacant.append(row)
-        self._rank_is_stale = True
-        self._rows[:, row] = 0
+        if self._row_of.pop(name, None) is not None:
+            self._in_order = False
 
     def capacity_by_product(self) -> dict[str, int]:
         """Milli-GPU of all nodes by GPU model."""
@@ -142,22 +133,27 @@ class NodeTable:
         return {product: int(milli[number]) for product, number in self.products.items()}
 
     def _number_anew(self) -> None:
-        kept, states = np.unique(np.append(self.state_of(), 0), return_inverse=True)
-        self.state_of()[:] = states[:-1]
+        kept, states = np.unique(self.state_of(), return_inverse=True)
+        self.state_of()[:] = states
         self._states.keep(kept)
         number_in = {old: new for new, old in enumerate(kept.tolist())}
         self._number_of = {state: number_in[number] for state, number in self._number_of.items() if number in number_in}
         self.numbering += 1
 
     def _new_row(self, name: NodeName) -> int:
-        if self._vacant:
-            row = self._vacant.pop()
-            self.name_of[row] = name
-        else:
-            row = len(self.name_of)
-            self.name_of.append(name)
-            if row >= self._rows.shape[1]:
-                self._rows = np.pad(self._rows, ((0, 0), (0, row + _FIRST_ROWS)))
-        self.row_of[name] = row
-        self._rank_is_stale = True
+        # Behind all rows, those of nodes that went included, until the next `_put_in_order`.
+        row = self._row_of[name] = len(self._name_of)
+        self._name_of.append(name)
+        if row >= self._rows.shape[1]:
+            self._rows = np.pad(self._rows, ((0, 0), (0, row)))
+        self._in_order = False
         return row
+
+    def _put_in_order(self) -> None:
+        if self._in_order:
+            return
+        names = sorted(self._row_of)
+        self._rows[:, : len(names)] = self._rows[:, [self._row_of[name] for name in names]]
+        self._name_of = names
+        self._row_of = {name: row for row, name in enumerate(names)}
+        self._in_order = True

@@ -45,22 +45,21 @@ def best_seat(picture: Picture, pod: Pod, offered: Sequence[str] | None, policy:
     """
     values = picture.ranking.values(shape_of(pod), policy.strategy_for(pod))
     table = picture.table
-    rank = table.rank()
     if offered is None:
         room = table.has_room(pod.cpu_milli, pod.memory_mib)
-        return _seat_in(picture, pod, np.where(room, values, score.INFEASIBLE), rank, policy)
+        return _seat_in(picture, pod, np.where(room, values, score.INFEASIBLE), policy)
     # Nearly always the best of all nodes is among those offered: finding one name in the list costs microseconds,
     # looking up thousands of names costs more than the whole decision.
-    row = _best_row(values, rank)
+    row = _best_row(values)
     if row is None:
         return None
     name = table.name_of[row]
-    if name is not None and name in offered:
+    if name in offered:
         return seat_on(picture, pod, name, policy)
     rows = [row for row in table.rows_of(offered) if row >= 0]
     among = np.full(values.size, score.INFEASIBLE, dtype=np.int64)
     among[rows] = values[rows]
-    return _seat_in(picture, pod, among, rank, policy)
+    return _seat_in(picture, pod, among, policy)
 
 
 def shape_of(pod: Pod) -> Shape:
@@ -109,16 +108,14 @@ def _of_each(values: NDArray[Any], picture: Picture, offered: Iterable[str]) -> 
     return listed
 
 
-def _seat_in(picture: Picture, pod: Pod, values: score.Ints, rank: score.Ints, policy: Policy) -> Placement | None:
-    row = _best_row(values, rank)
-    name = None if row is None else picture.table.name_of[row]
-    return None if name is None else seat_on(picture, pod, name, policy)
+def _seat_in(picture: Picture, pod: Pod, values: score.Ints, policy: Policy) -> Placement | None:
+    row = _best_row(values)
+    return None if row is None else seat_on(picture, pod, picture.table.name_of[row], policy)
 
 
-def _best_row(values: score.Ints, rank: score.Ints) -> int | None:
+def _best_row(values: score.Ints) -> int | None:
     """The row with the largest score, the lowest name among equals: a strict winner."""
-    best = values.max(initial=score.INFEASIBLE)
-    if best == score.INFEASIBLE:
+    if not values.size:
         return None
-    ties = np.flatnonzero(values == best)
-    return int(ties[rank[ties].argmin()])
+    row = int(values.argmax())
+    return None if values[row] == score.INFEASIBLE else row

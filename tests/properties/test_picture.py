@@ -524,7 +524,7 @@ def public(picture: Picture) -> Json:
             )
             for name, row in rows.items()
         },
-        "order": sorted(rows, key=lambda name: int(picture.table.rank()[rows[name]])),
+        "order": list(rows),
         "usage": dict(picture.quotas.holders()),
         "departments": {name: picture.quotas.department_usage(name) for name in picture.quotas.departments},
         "paths": {name: picture.quotas.path(ProjectName(name)) for name in picture.quotas.projects},

@@ -103,13 +103,6 @@ def test_more_than_any_machine_has_fits_nowhere() -> None:
         assert order(picture, subject, PACK) == []
 
 
-def test_a_vacant_row_fits_nothing() -> None:
-    picture = used(nodes=THREE)
-    picture.delete_node(node("b").name)
-    fitting = score.fits(pod("p").gpu, picture.table.arrays())
-    assert int(fitting.sum()) == 2
-
-
 @pytest.mark.parametrize(
     ("pods", "subject", "strategy", "expected"),
     [
