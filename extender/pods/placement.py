@@ -104,8 +104,7 @@ def points(picture: Picture, pod: Pod, offered: Sequence[str], policy: Policy) -
 def _of_each(values: NDArray[Any], picture: Picture, offered: Iterable[str]) -> list[Any]:
     """The value of each offered node's row, zero for a node that has none."""
     # One zero more at the end: that is what the number -1, of no row, picks.
-    listed: list[Any] = np.append(values, values.dtype.type(0))[picture.table.rows_of(offered)].tolist()
-    return listed
+    return list(map([*values.tolist(), 0].__getitem__, picture.table.rows_of(offered)))
 
 
 def _seat_in(picture: Picture, pod: Pod, values: score.Ints, policy: Policy) -> Placement | None:
