@@ -71,11 +71,8 @@ def queue_key(standing: Standing, request: Amounts, total: Amounts | Triple, vic
 
 
 def saturation(allocated: int, fair: int) -> int:
-    """How much of its share a queue holds, to compare with other saturations; `FULL` is exactly its share."""
+    """How much of its share a queue holds: a number that compares with other saturations exactly, and only so."""
     return _ratio(allocated, fair)
-
-
-FULL = _RATIO_SCALE
 
 
 def _ratio(part: int, whole: int) -> int:

@@ -84,12 +84,12 @@ class Standing:
             yield standing
             standing = standing.parent
 
+    def held(self) -> Usage:
+        return Usage(Amounts(*self.allocated), Amounts(*self.non_preemptible))
+
     def usages(self) -> list[tuple[Queue, Usage]]:
         """What `capacity.check` takes, which tells in words why something is refused."""
-        return [
-            (standing.queue, Usage(Amounts(*standing.allocated), Amounts(*standing.non_preemptible)))
-            for standing in self.path()
-        ]
+        return [(standing.queue, standing.held()) for standing in self.path()]
 
     def admits(self, request: Amounts, *, preemptible: bool) -> bool:
         """Whether `capacity.check` has nothing against it: the same rule on bare integers, for inner loops."""
