@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from extender.cluster.picture import Picture
-from extender.cluster.ranking import Shape
+from extender.cluster.seats import best_row, seat_in, shape_of
 from extender.model.names import NodeName
 from extender.model.pod import Placement, Pod
-from extender.packing import devices, score
+from extender.packing import score
 from extender.packing.strategy import Strategy
 
 # When a good part of all nodes is offered, the best seat nearly always is among them: finding one name in the list
@@ -53,7 +52,7 @@ def best_seat(picture: Picture, pod: Pod, offered: Sequence[str] | None, policy:
         room = table.arrays().has_room(pod.cpu_milli, pod.memory_mib)
         return _seat_in(picture, pod, np.where(room, values, score.INFEASIBLE), rank, policy)
     if len(offered) * _FEW_OFFERED > values.size:
-        row = _best_row(values, rank)
+        row = best_row(values, rank)
         if row is None:
             return None
         name = table.name_of[row]
@@ -66,31 +65,12 @@ def best_seat(picture: Picture, pod: Pod, offered: Sequence[str] | None, policy:
     return _seat_in(picture, pod, among, rank, policy)
 
 
-def shape_of(pod: Pod) -> Shape:
-    """What the pod's score depends on."""
-    return Shape(pod.gpu, pod.cpu_milli, pod.gpu_products)
-
-
 def seat_on(picture: Picture, pod: Pod, node: NodeName, policy: Policy) -> Placement | None:
     """The pod's devices on this very node, None when it does not fit or the node is unknown."""
     ledger = picture.ledger(node)
     if ledger is None or ledger.node is None:
         return None
-    if pod.gpu.mig:
-        offered = dict(ledger.node.mig)
-        if any(offered.get(name, 0) - ledger.mig.get(name, 0) < count for name, count in pod.gpu.mig):
-            return None
-    chosen = devices.choose(pod.gpu, ledger.free(), ledger.gpu_memory_mib, policy.gpu_strategy)
-    if chosen is None:
-        return None
-    if not pod.gpu.is_shared:
-        return Placement(node, tuple((index, "") for index in chosen))
-    return Placement(node, tuple((index, ledger.group_of(index) or new_group(pod, node, index)) for index in chosen))
-
-
-def new_group(pod: Pod, node: NodeName, index: int) -> str:
-    """The id of a device that starts to be shared: the same inputs give the same id, another sharer another."""
-    return hashlib.sha256(f"{node}/{index}/{pod.uid}".encode()).hexdigest()[:16]
+    return seat_in(ledger, pod, node, policy.gpu_strategy)
 
 
 def fitting(picture: Picture, pod: Pod, offered: Sequence[str]) -> list[str]:
@@ -108,15 +88,6 @@ def points(picture: Picture, pod: Pod, offered: Sequence[str], policy: Policy) -
 
 
 def _seat_in(picture: Picture, pod: Pod, values: score.Ints, rank: score.Ints, policy: Policy) -> Placement | None:
-    row = _best_row(values, rank)
+    row = best_row(values, rank)
     name = None if row is None else picture.table.name_of[row]
     return None if name is None else seat_on(picture, pod, name, policy)
-
-
-def _best_row(values: score.Ints, rank: score.Ints) -> int | None:
-    """The row with the largest score, the lowest name among equals: a strict winner."""
-    best = values.max(initial=score.INFEASIBLE)
-    if best == score.INFEASIBLE:
-        return None
-    ties = np.flatnonzero(values == best)
-    return int(ties[rank[ties].argmin()])
