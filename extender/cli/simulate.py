@@ -45,8 +45,20 @@ def simulate(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a seed on stdout, and nothing else.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Write allocation and fragmentation to FILE.png or .html.")] = None,
+    scenario: Annotated[
+        Path | None, typer.Option(help="Run the cases of this YAML file through the deciding code instead.")
+    ] = None,
+    id_: Annotated[str | None, typer.Option("--id", help="With --scenario: only the case with this id.")] = None,
 ) -> None:
-    """Pack pods on nodes as the service would, and measure it: allocation, fragmentation, time of a decision."""
+    """Pack pods on nodes as the service would, and measure it: allocation, fragmentation, time of a decision.
+
+    With --scenario: play cases of gangs, projects and fair share, and compare. Exit status 1 when one differs.
+    """
+    if scenario is not None or id_ is not None:
+        from extender.cli.scenario import play
+
+        play(scenario, id_, as_json=json)
+        return
     try:
         results = _run(nodes, pods, seed, inflate, policy, churn, steps, plot, as_json=json)
     except (RunaiError, OSError) as error:

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from extender.cluster.allowed import AllowedNodes
 from extender.cluster.ledger import NodeLedger
 from extender.cluster.membership import Membership
 from extender.cluster.quota import Charge, QuotaBook
@@ -69,6 +70,7 @@ class Picture:
         self.table = NodeTable()
         self.demand = Demand()
         self.ranking = Ranking(self.table, self.demand)
+        self.allowed = AllowedNodes(self.table, self._node)
         self.quotas = QuotaBook()
         self.membership = Membership()
         self.pods: dict[PodUID, PodRecord] = {}
@@ -91,6 +93,10 @@ class Picture:
         ledger = self._ledgers.get(name)
         return ledger if ledger is not None and ledger.node is not None else None
 
+    def _node(self, name: NodeName) -> Node | None:
+        ledger = self._ledgers.get(name)
+        return None if ledger is None else ledger.node
+
     def schedulable(self) -> list[NodeName]:
         """Names of the nodes that are ready and not cordoned, in no order."""
         return [node.name for node in self.nodes() if node.schedulable]
@@ -108,6 +114,7 @@ class Picture:
             ledger.add(pod, placement)
             self._recharge(self.pods[pod.uid])
         self.table.write(node.name, ledger)
+        self.allowed.changed(node.name)
         self._opened_up()
 
     def delete_node(self, name: NodeName) -> None:

@@ -26,12 +26,14 @@ class NodeTable:
     """One row a node, in the order of their names: of equal scores, the first is the lowest name's.
 
     When nodes come or go the rows are put in order again before they are next read, so a row's number is borrowed.
+    layout: moves when rows are put in order, and so get other numbers.
     states: numbered as they are first seen; `numbering` moves when they are numbered anew.
     """
 
     def __init__(self) -> None:
         self.products: dict[str, int] = {}  # GPU model → number
         self.numbering = 0
+        self.layout = 0
         self._row_of: dict[NodeName, int] = {}
         self._name_of: list[NodeName] = []
         self._in_order = True
@@ -73,6 +75,11 @@ class NodeTable:
     def present(self) -> Bools:
         """Which states some node is in."""
         return np.bincount(self.state_of(), minlength=self._states.count).astype(np.bool_)
+
+    def memory_free(self) -> Ints:
+        """MiB of each row, may be negative."""
+        self._put_in_order()
+        return self._rows[1, : len(self._name_of)]
 
     def has_room(self, cpu_milli: int, memory_mib: int) -> Bools:
         """Which rows have the CPU, the memory and a place for one more pod."""
@@ -155,5 +162,6 @@ class NodeTable:
         names = sorted(self._row_of)
         self._rows[:, : len(names)] = self._rows[:, [self._row_of[name] for name in names]]
         self._name_of = names
+        self.layout += 1
         self._row_of = {name: row for row, name in enumerate(names)}
         self._in_order = True

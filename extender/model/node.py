@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from extender.model.constraint import Taint
 from extender.model.names import NodeName
 
 
@@ -15,7 +16,8 @@ class Node:
     gpu_slots:      devices the node has by capacity: the range of device indices.
     gpu_memory_mib: memory of each device, 0 when the label is missing or absurd (then: no gpu-memory pods).
     mig:            allocatable MIG slices, (resource name, count) sorted by name.
-    schedulable:    ready and not cordoned; kube-scheduler applies taints itself.
+    schedulable:    ready and not cordoned.
+    labels:         (key, value) pairs, sorted; with `taints` what planning judges pods' constraints by.
     """
 
     name: NodeName
@@ -29,3 +31,10 @@ class Node:
     pods: int = 0
     mig: tuple[tuple[str, int], ...] = ()
     schedulable: bool = True
+    labels: tuple[tuple[str, str], ...] = ()
+    taints: tuple[Taint, ...] = ()
+
+
+def usable_gpus(gpus: int, mig_strategy: str) -> int:
+    """Whole devices that may be given away: none on a node of mixed MIG strategy, whose devices go in slices."""
+    return 0 if mig_strategy == "mixed" else gpus

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from extender.model.affinity import PodAffinity
+from extender.model.constraint import ANYWHERE, Constraint
 from extender.model.gpu import NO_GPU, GpuRequest
 from extender.model.names import NodeName, PodUID
 
@@ -62,6 +64,9 @@ class Pod:
     owner_kind: str = ""
     scheduler: str = ""
     gpu_products: tuple[str, ...] = ()  # the only GPU models that it accepts, sorted; none for any
+    constraint: Constraint = ANYWHERE
+    labels: tuple[tuple[str, str], ...] = ()  # only those that some pod affinity may look at
+    affinity: PodAffinity | None = None
     placement: Placement | None = None
     deleting: bool = False
     gated: bool = False  # kube-scheduler leaves it alone until its last scheduling gate is lifted

@@ -18,6 +18,8 @@ class Reason(StrEnum):
     OVER_LIMIT = "OverLimit"
     NON_PREEMPTIBLE_OVER_QUOTA = "NonPreemptibleOverQuota"
     NOT_ENOUGH_RESOURCES = "NotEnoughResources"
+    GANG_INCOMPLETE = "GangIncomplete"
+    PREEMPTION_DELAY_NOT_ELAPSED = "PreemptionDelayNotElapsed"
     ALREADY_BOUND = "AlreadyBound"
     POD_DELETED = "PodDeleted"
     POD_FINISHED = "PodFinished"
@@ -28,6 +30,8 @@ _CONSTANT = {
     Reason.OVER_LIMIT: "the project has reached the allowable limit",
     Reason.NON_PREEMPTIBLE_OVER_QUOTA: "non-preemptible workload is over quota",
     Reason.NOT_ENOUGH_RESOURCES: "node(s) didn't have enough resources: GPUs",
+    Reason.GANG_INCOMPLETE: "the pod group has fewer pods than its minimum",
+    Reason.PREEMPTION_DELAY_NOT_ELAPSED: "the preemption delay has not passed",
     Reason.ALREADY_BOUND: "the pod is already bound",
     Reason.POD_DELETED: "the pod is deleted",
     Reason.POD_FINISHED: "the pod has finished",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -12,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extender.cluster.picture import Picture
-from extender.cluster.ranking import Shape
+from extender.cluster.seats import best_row, seat_in, shape_of
 from extender.model.names import NodeName
 from extender.model.pod import Placement, Pod
-from extender.packing import devices, score
+from extender.packing import score
 from extender.packing.strategy import Strategy
 
 
@@ -50,7 +49,7 @@ def best_seat(picture: Picture, pod: Pod, offered: Sequence[str] | None, policy:
         return _seat_in(picture, pod, np.where(room, values, score.INFEASIBLE), policy)
     # Nearly always the best of all nodes is among those offered: finding one name in the list costs microseconds,
     # looking up thousands of names costs more than the whole decision.
-    row = _best_row(values)
+    row = best_row(values)
     if row is None:
         return None
     name = table.name_of[row]
@@ -62,31 +61,12 @@ def best_seat(picture: Picture, pod: Pod, offered: Sequence[str] | None, policy:
     return _seat_in(picture, pod, among, policy)
 
 
-def shape_of(pod: Pod) -> Shape:
-    """What the pod's score depends on."""
-    return Shape(pod.gpu, pod.cpu_milli, pod.gpu_products)
-
-
 def seat_on(picture: Picture, pod: Pod, node: NodeName, policy: Policy) -> Placement | None:
     """The pod's devices on this very node, None when it does not fit or the node is unknown."""
     ledger = picture.ledger(node)
     if ledger is None or ledger.node is None:
         return None
-    if pod.gpu.mig:
-        offered = dict(ledger.node.mig)
-        if any(offered.get(name, 0) - ledger.mig.get(name, 0) < count for name, count in pod.gpu.mig):
-            return None
-    chosen = devices.choose(pod.gpu, ledger.free(), ledger.gpu_memory_mib, policy.gpu_strategy)
-    if chosen is None:
-        return None
-    if not pod.gpu.is_shared:
-        return Placement(node, tuple((index, "") for index in chosen))
-    return Placement(node, tuple((index, ledger.group_of(index) or new_group(pod, node, index)) for index in chosen))
-
-
-def new_group(pod: Pod, node: NodeName, index: int) -> str:
-    """The id of a device that starts to be shared: the same inputs give the same id, another sharer another."""
-    return hashlib.sha256(f"{node}/{index}/{pod.uid}".encode()).hexdigest()[:16]
+    return seat_in(ledger, pod, node, policy.gpu_strategy)
 
 
 def fitting(picture: Picture, pod: Pod, offered: Sequence[str]) -> list[str]:
@@ -108,13 +88,5 @@ def _of_each(values: NDArray[Any], picture: Picture, offered: Iterable[str]) -> 
 
 
 def _seat_in(picture: Picture, pod: Pod, values: score.Ints, policy: Policy) -> Placement | None:
-    row = _best_row(values)
+    row = best_row(values)
     return None if row is None else seat_on(picture, pod, picture.table.name_of[row], policy)
-
-
-def _best_row(values: score.Ints) -> int | None:
-    """The row with the largest score, the lowest name among equals: a strict winner."""
-    if not values.size:
-        return None
-    row = int(values.argmax())
-    return None if values[row] == score.INFEASIBLE else row

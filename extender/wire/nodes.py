@@ -9,6 +9,7 @@ from extender.errors import MalformedError
 from extender.model import amounts, names
 from extender.model.names import NodeName
 from extender.model.node import Node
+from extender.wire.constraints import parse_taints
 
 Json = Mapping[str, Any]
 
@@ -24,6 +25,7 @@ def parse(obj: Json) -> Node:
     try:
         metadata = obj["metadata"]
         labels = metadata.get("labels") or {}
+        spec = obj.get("spec") or {}
         status = obj.get("status") or {}
         if not isinstance(metadata["name"], str) or not metadata["name"]:
             raise TypeError("name must be a text")
@@ -50,7 +52,9 @@ def parse(obj: Json) -> Node:
             memory_mib=_quantity(amounts.memory_mib, allocatable.get("memory")),
             pods=_count(allocatable.get("pods")),
             mig=mig,
-            schedulable=not (obj.get("spec") or {}).get("unschedulable") and _is_ready(status),
+            schedulable=not spec.get("unschedulable") and _is_ready(status),
+            labels=tuple(sorted((str(key), str(value)) for key, value in labels.items())),
+            taints=parse_taints(spec),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise MalformedError(f"not a Node: {type(error).__name__}: {str(error)[:80]}") from error

@@ -10,6 +10,7 @@ from extender.model import amounts, gpu, names
 from extender.model.gpu import NO_GPU, GpuRequestError
 from extender.model.names import NodeName, PodUID
 from extender.model.pod import Phase, Placement, Pod
+from extender.wire.constraints import parse_constraint
 
 Json = Mapping[str, Any]
 
@@ -64,6 +65,7 @@ def parse(obj: Json) -> Pod:
             owner_kind=_owner_kind(metadata.get("ownerReferences") or ()),
             scheduler=_text(spec.get("schedulerName")),
             gpu_products=_gpu_products(spec),
+            constraint=parse_constraint(spec),
             placement=placement,
             deleting=bool(metadata.get("deletionTimestamp")),
             gated=bool(spec.get("schedulingGates")),

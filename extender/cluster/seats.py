@@ -1,0 +1,63 @@
+"""The seat of one pod on one node: which devices, and the group that the sharers of a device carry."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from extender.cluster.ledger import NodeLedger
+from extender.cluster.ranking import Shape
+from extender.model.names import NodeName
+from extender.model.pod import Placement, Pod
+from extender.packing import devices, score
+from extender.packing.strategy import Strategy
+
+
+def shape_of(pod: Pod) -> Shape:
+    """What the pod's score depends on."""
+    return Shape(pod.gpu, pod.cpu_milli, pod.gpu_products)
+
+
+def seat_in(
+    ledger: NodeLedger, pod: Pod, node: NodeName, strategy: Strategy, free: Sequence[int] | None = None
+) -> Placement | None:
+    """The pod's devices on the node of `ledger`, None when it has not got them; CPU and memory are not looked at.
+
+    free: milli-GPU free per device index, by default the ledger's own.
+    """
+    if ledger.node is None:
+        return None
+    if pod.gpu.mig:
+        offered = dict(ledger.node.mig)
+        if any(offered.get(name, 0) - ledger.mig.get(name, 0) < count for name, count in pod.gpu.mig):
+            return None
+    chosen = devices.choose(pod.gpu, ledger.free() if free is None else free, ledger.gpu_memory_mib, strategy)
+    if chosen is None:
+        return None
+    if not pod.gpu.is_shared:
+        return Placement(node, tuple((index, "") for index in chosen))
+    return Placement(node, tuple((index, ledger.group_of(index) or new_group(pod, node, index)) for index in chosen))
+
+
+def has_room(ledger: NodeLedger, pod: Pod) -> bool:
+    """Whether the node of `ledger` has the CPU, the memory and a place for one more pod."""
+    node = ledger.node
+    return (
+        node is not None
+        and node.cpu_milli - ledger.cpu_milli >= pod.cpu_milli
+        and node.memory_mib - ledger.memory_mib >= pod.memory_mib
+        and node.pods > len(ledger.pods)
+    )
+
+
+def new_group(pod: Pod, node: NodeName, index: int) -> str:
+    """The id of a device that starts to be shared: the same inputs give the same id, another sharer another."""
+    return hashlib.sha256(f"{node}/{index}/{pod.uid}".encode()).hexdigest()[:16]
+
+
+def best_row(values: score.Ints) -> int | None:
+    """The row with the largest score, the lowest name among equals: a strict winner."""
+    if not values.size:
+        return None
+    row = int(values.argmax())
+    return None if values[row] == score.INFEASIBLE else row

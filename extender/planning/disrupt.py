@@ -1,0 +1,172 @@
+"""The decisions that make others give way: consolidate, reclaim, preempt, and the end of stale gangs (6.3, 6.7, 6.9).
+
+Each goes through the waiting jobs in fair-share order once. A job that could not be helped keeps the verdict that it
+has, unless it was turned away for a reason of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from extender.fairshare.reclaim import Trade, preempt_min_runtime_s, reclaim_min_runtime_s
+from extender.fairshare.tree import Standing
+from extender.model.gang import Member, MemberState
+from extender.model.names import ProjectName
+from extender.packing.strategy import Strategy
+from extender.planning import explain
+from extender.planning.allocate import Backlog, request_of, signature
+from extender.planning.place import next_members
+from extender.planning.solve import Rules, solve
+from extender.planning.victims import Unit, by_saturation, units
+from extender.planning.view import Job, View
+
+
+def consolidate(view: View) -> None:
+    """Move preemptible members so that a preemptible job fits; only if every one of them has a new place."""
+
+    def help_(job: Job, members: list[Member]) -> bool:
+        if not job.gang.preemptible or _strategy_of(view, members) is Strategy.SPREAD:
+            return False
+        if not job.standing.admits(request_of(view, members, least=True), preemptible=True):
+            return False  # moving others changes nothing about what the queue may hold
+        if _is_short(view, members):
+            return False
+        others = (other for other in view.jobs.values() if other is not job and other.gang.preemptible)
+        victims = iter(units(view, others, lambda _: False))
+        rules = Rules(lambda _: True, only_moves=True, most=view.settings.most_moves)
+        return solve(view, job, victims, rules)
+
+    _for_each(view, help_)
+
+
+def reclaim(view: View) -> None:
+    """Take back for a queue within its share what other queues hold beyond theirs."""
+
+    def help_(job: Job, members: list[Member]) -> bool:
+        gang = job.gang
+
+        def trade() -> Trade:
+            return Trade(
+                view.tree,
+                job.standing,
+                request_of(view, members),
+                preemptible=gang.preemptible,
+                multiplier=view.settings.saturation_multiplier,
+            )
+
+        if not trade().is_entitled():
+            return False
+
+        def units_in(standing: Standing) -> list[Unit]:
+            least_s = reclaim_min_runtime_s(standing, job.standing, view.settings.runtime_scope)
+            jobs = (one for one in view.by_queue[ProjectName(standing.queue.name)] if one.gang.preemptible)
+            return units(view, jobs, lambda one: _runs_since_less(view, one, least_s))
+
+        def is_fair(lost: Sequence[Unit]) -> bool:
+            judged = trade()
+            for unit in lost:
+                if not judged.may_lose(unit.job.standing):
+                    return False
+                judged.take(unit.job.standing, unit.cost)
+            return judged.is_fair()
+
+        others = [
+            standing
+            for name, standing in view.tree.projects.items()
+            if standing is not job.standing and name in view.by_queue and any(standing.allocated)
+        ]
+        rules = Rules(is_fair, most=view.settings.most_evictions)
+        return solve(view, job, by_saturation(trade(), others, units_in), rules)
+
+    _for_each(view, help_)
+
+
+def preempt(view: View) -> None:
+    """Within a queue, make preemptible work of strictly lower priority give way."""
+
+    def help_(job: Job, _: list[Member]) -> bool:
+        least_s = preempt_min_runtime_s(job.standing)
+        below = (
+            other
+            for other in view.by_queue[job.gang.queue]
+            if other.gang.preemptible and other.gang.priority < job.gang.priority
+        )
+        victims = iter(units(view, below, lambda one: _runs_since_less(view, one, least_s)))
+        rules = Rules(lambda _: True, most=view.settings.most_evictions)
+        return solve(view, job, victims, rules)
+
+    _for_each(view, help_)
+
+
+def evict_stale(view: View) -> None:
+    """Gangs that have held less than their minimum for longer than their grace give up what they hold."""
+    view.serving = ""
+    for job in view.jobs.values():
+        gang = job.gang
+        grace_s = view.settings.stale_after_s if gang.stale_after_s is None else gang.stale_after_s
+        if grace_s < 0 or gang.in_state(MemberState.DONE) or not job.active():
+            continue
+        if (
+            gang.tree.is_met(job.held)
+            or view.now - (view.now if gang.stale_since is None else gang.stale_since) < grace_s
+        ):
+            continue
+        for uid in list(job.seats):
+            view.unseat(job, uid)
+        for member in job.active():
+            view.evict(job, member)
+        job.verdict = explain.incomplete(job)
+
+
+def _for_each(view: View, help_: Callable[[Job, list[Member]], bool]) -> None:
+    """Offer help to every job that waits, in order. Jobs of one queue that ask for the same as one that failed are
+    passed over until somebody has been helped, which may have changed what is free.
+    """
+    backlog = Backlog(view, _waiting(view))
+    failed: set[object] = set()
+
+    def kind(job: Job) -> object:
+        return (job.gang.queue, job.gang.priority, job.gang.preemptible, signature(job))
+
+    while (job := backlog.take(lambda job: kind(job) in failed)) is not None:
+        members = next_members(job)
+        if not members:
+            backlog.done(job, again=False)
+            continue
+        if job.gang.waits_until is not None and view.now < job.gang.waits_until:
+            job.verdict = explain.too_early(job)
+        else:
+            view.serving = job.gang.key
+            if help_(job, members):
+                job.verdict = None
+                failed.clear()
+            else:
+                failed.add(kind(job))
+        backlog.done(job, again=False)
+
+
+def _waiting(view: View) -> Iterator[Job]:
+    return (job for job in view.jobs.values() if job.gang.pending and job.pending() and not job.evicted)
+
+
+def _runs_since_less(view: View, job: Job, seconds: float) -> bool:
+    started = job.gang.started_at
+    return seconds > 0 and started is not None and view.now - started < seconds
+
+
+def _strategy_of(view: View, members: Iterable[Member]) -> Strategy:
+    return view.settings.strategy_for(next(iter(members)).pod)
+
+
+def _is_short(view: View, members: Sequence[Member]) -> bool:
+    """Whether there is less free in all than is asked for: moving cannot help then."""
+    view.whatif.flush()
+    nodes = view.picture.table.arrays()
+    gpu = sum(view.least_cost(member.pod).gpu_milli for member in members if not member.pod.gpu.mig)
+    cpu = sum(member.pod.cpu_milli for member in members)
+    memory = sum(member.pod.memory_mib for member in members)
+    return (
+        gpu > int(nodes.total_free.sum())
+        or cpu > int(nodes.cpu_free.clip(0).sum())
+        or memory > int(view.picture.table.memory_free().clip(0).sum())
+    )

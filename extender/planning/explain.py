@@ -1,0 +1,99 @@
+"""One dominant reason for every gang that waits, and the sentences for people (behaviour.md 6.8, 6.14)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from extender.model.amounts import format_milli
+from extender.model.gang import Gang, Member
+from extender.model.gpu import GpuRequest
+from extender.model.names import PodUID
+from extender.model.verdict import Reason, Verdict, no
+from extender.planning.view import Job, View
+
+_OF_THE_QUEUE = frozenset({Reason.OVER_LIMIT, Reason.NON_PREEMPTIBLE_OVER_QUOTA})
+
+
+def hangs_on_the_queue(verdict: Verdict) -> bool:
+    """Whether the reason is what the queue may have, not what the nodes hold."""
+    return verdict.reason in _OF_THE_QUEUE
+
+
+def incomplete(job: Job) -> Verdict:
+    """Fewer pods exist than the gang needs."""
+    present = len(job.gang.pending) + len(job.gang.active)
+    least = sum(leaf.min_member for leaf in job.gang.tree.leaves())
+    return no(
+        Reason.GANG_INCOMPLETE,
+        f"{job.gang.key}: the number of pods present, {present}, is below the minimum of {least} that start together",
+    )
+
+
+def no_project(gang: Gang) -> Verdict:
+    return no(Reason.QUEUE_DOES_NOT_EXIST, f"project {gang.queue} of {gang.key} does not exist")
+
+
+def no_room(view: View, job: Job, members: Sequence[Member]) -> Verdict:
+    """The nodes cannot hold these members together."""
+    nodes = len(view.picture.table)
+    pods = "1 pod" if len(members) == 1 else f"{len(members)} pods together"
+    wide = job.gang.topology
+    where = f" inside one domain of level {wide.required} of topology {wide.name}" if wide and wide.required else ""
+    return no(
+        Reason.NOT_ENOUGH_RESOURCES,
+        f"No nodes with enough resources were found: {nodes} node(s) didn't have enough resources: "
+        f"{_lacking(members[0].pod.gpu)}. {job.gang.key} needs room for {pods}{where}, "
+        f"each requesting {asked(members[0].pod.gpu)}",
+    )
+
+
+def too_early(job: Job) -> Verdict:
+    """It would need victims, and its preemption delay has not passed."""
+    return no(
+        Reason.PREEMPTION_DELAY_NOT_ELAPSED,
+        f"{job.gang.key} needs others to make way and its preemption delay has not passed yet",
+    )
+
+
+def asked(request: GpuRequest) -> str:
+    """A GPU request as people write it: "2 GPUs", "2 X 0.5 GPU", "1 X 4096 MiB of GPU memory"."""
+    if request.memory_mib:
+        return f"{request.devices} X {request.memory_mib} MiB of GPU memory"
+    if request.is_shared:
+        return f"{request.devices} X {format_milli(request.share_milli)} GPU"
+    if request.mig:
+        return ", ".join(f"{count} {name}" for name, count in request.mig)
+    return f"{request.devices} GPUs"
+
+
+def _lacking(request: GpuRequest) -> str:
+    if request.memory_mib:
+        return "GPU memory"
+    if request.mig:
+        return f"mig profile: {request.mig[0][0]}"
+    return "CPU cores or memory" if request.is_cpu_only else "GPUs"
+
+
+def eviction(view: View, job: Job, uid: PodUID) -> str:
+    """What the owner of an evicted pod is told."""
+    pod = job.evicted[uid].member.pod.key
+    cause = view.causes[uid]
+    if uid in job.seats:
+        return f"Pod {pod} was preempted and rescheduled due to bin packing (resource consolidation) procedure"
+    if not cause.beneficiary:
+        least = sum(leaf.min_member for leaf in job.gang.tree.leaves())
+        return f"Workload doesn't meet the minimum required number of pods ({least}), evicting remaining pod: {pod}"
+    other = view.jobs[cause.beneficiary]
+    if other.gang.queue == job.gang.queue:
+        return f"Pod {pod} was preempted by higher priority workload {cause.beneficiary}"
+    return f"Pod {pod} was preempted by workload {cause.beneficiary}. {_uses(job)} {_uses(other)}"
+
+
+def _uses(job: Job) -> str:
+    standing = job.standing
+    quota = standing.queue.deserved.gpu_milli
+    return (
+        f"{standing.queue.name} uses {format_milli(standing.allocated[0])} GPUs "
+        f"with a quota of {'unlimited' if quota is None else format_milli(quota)} GPUs, "
+        f"fair-share of {format_milli(standing.fair[0])} GPUs and queue priority of {standing.queue.priority}."
+    )

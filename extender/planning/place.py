@@ -1,0 +1,235 @@
+"""One gang: its minimum all or none, then extra members one by one, inside the domains that its parts demand.
+
+Knows nothing of other gangs. What it placed before it failed is the caller's to roll back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from extender.fairshare.order import Fill
+from extender.model.amounts import GPU
+from extender.model.gang import Member, Part
+from extender.packing.score import Bools
+from extender.packing.strategy import Strategy
+from extender.planning.seating import Look, find_seat
+from extender.planning.topology import NOT_IN_ANY, inside
+from extender.planning.view import Job, View
+
+
+def next_members(job: Job) -> list[Member]:
+    """Who is placed next: all that the minimum still needs, else one extra; none when nobody waits for it.
+
+    Of optional subgroups the first ones with enough members are counted.
+    """
+    waiting = _by_leaf(job)
+    if job.fill is Fill.BELOW_MINIMUM:
+        return _needed(job, job.gang.tree, waiting) or []
+    part = _next_extra(job, waiting)
+    if part is None:
+        return []
+    if part.is_met(job.held):
+        return waiting[part.name][:1]
+    return _needed(job, part, waiting) or []
+
+
+def place_next(view: View, job: Job, look: Look) -> list[Member]:
+    """Seat the next members, see `next_members`. Returns who got a seat; nobody when they do not all fit.
+
+    When any of those that make up the minimum must wait, all of them do: nobody starts early.
+    """
+    before = view.mark()
+    had = set(job.seats)
+    waiting = _by_leaf(job)
+    starts = job.fill is Fill.BELOW_MINIMUM
+    part = job.gang.tree if starts else _next_extra(job, waiting)
+    if part is None:
+        return []
+    placed = (
+        _part(view, job, part, None, waiting, look)
+        if not part.is_met(job.held)
+        else _extra(view, job, part, waiting[part.name][0], look)
+    )
+    if not placed:
+        view.rollback(before)
+        return []
+    given = [seat.member for uid, seat in job.seats.items() if uid not in had]
+    if any(job.seats[member.pod.uid].promised for member in given):
+        for member in given:
+            view.promise(job, member.pod.uid)
+    return given
+
+
+def _by_leaf(job: Job) -> dict[str, list[Member]]:
+    waiting: dict[str, list[Member]] = {}
+    for member in job.pending():
+        waiting.setdefault(job.gang.leaf_of(member), []).append(member)
+    return waiting
+
+
+def _needed(job: Job, part: Part, waiting: dict[str, list[Member]]) -> list[Member] | None:
+    """Members that `part` still needs, None when there are not enough of them."""
+    if not part.children:
+        lacking = max(0, part.min_member - job.held.get(part.name, 0))
+        members = waiting.get(part.name, [])[:lacking]
+        return members if len(members) == lacking else None
+    chosen: list[Member] = []
+    met = 0
+    for child in _met_first(job, part):
+        if met >= part.min_parts:
+            break
+        of_child = _needed(job, child, waiting)
+        if of_child is not None:
+            chosen += of_child
+            met += 1
+    return chosen if met >= part.min_parts else None
+
+
+def _met_first(job: Job, part: Part, waiting: Mapping[str, Sequence[Member]] | None = None) -> list[Part]:
+    """Children that have their minimum, then the others; with `waiting`, those with the largest members first."""
+
+    def key(child: Part) -> tuple[bool, int]:
+        largest = max((_size(one) for leaf in child.leaves() for one in (waiting or {}).get(leaf.name, ())), default=0)
+        return (not child.is_met(job.held), -largest)
+
+    return sorted(part.children, key=key)
+
+
+def _size(member: Member) -> int:
+    gpu = member.pod.gpu
+    return gpu.devices * (gpu.share_milli or gpu.memory_mib or GPU)
+
+
+def _next_extra(job: Job, waiting: dict[str, list[Member]]) -> Part | None:
+    """Above the minimum: the part that gets something next. Optional parts as a whole, then the leaf least filled."""
+    optional = [part for part in _unmet(job, job.gang.tree) if _needed(job, part, waiting)]
+    if optional:
+        return optional[0]
+    leaves = [leaf for leaf in job.gang.tree.leaves() if waiting.get(leaf.name) and leaf.is_met(job.held)]
+    return min(leaves, key=lambda leaf: job.held.get(leaf.name, 0) * 1000 // max(leaf.min_member, 1), default=None)
+
+
+def _unmet(job: Job, part: Part) -> Iterator[Part]:
+    for child in part.children:
+        if child.is_met(job.held):
+            yield from _unmet(job, child)
+        else:
+            yield child
+
+
+def _part(view: View, job: Job, part: Part, within: Bools | None, waiting: dict[str, list[Member]], look: Look) -> bool:
+    """Bring `part` to its minimum inside `within`."""
+    if part.topology is None:
+        return _fill(view, job, part, within, waiting, look)
+    before = view.mark()
+    for domain in _domains(view, job, part, within, waiting):
+        if _fill(view, job, part, domain, waiting, look):
+            return True
+        view.rollback(before)
+    return False
+
+
+def _fill(view: View, job: Job, part: Part, within: Bools | None, waiting: dict[str, list[Member]], look: Look) -> bool:
+    if not part.children:
+        lacking = part.min_member - job.held.get(part.name, 0)
+        members = [one for one in waiting.get(part.name, []) if one.pod.uid not in job.seats][: max(0, lacking)]
+        # All of them must fit: the largest first, as long as there is choice.
+        members.sort(key=lambda one: -_size(one))
+        return len(members) >= lacking and all(_seat(view, job, one, within, look) for one in members)
+    met = 0
+    for child in _met_first(job, part, waiting if part.min_parts == len(part.children) else None):
+        if met >= part.min_parts:
+            break
+        before = view.mark()
+        if child.is_met(job.held) or _part(view, job, child, within, waiting, look):
+            met += 1
+        elif part.min_parts == len(part.children):
+            return False
+        else:
+            view.rollback(before)
+    return met >= part.min_parts
+
+
+def _seat(view: View, job: Job, member: Member, within: Bools | None, look: Look) -> bool:
+    if not job.standing.admits(view.least_cost(member.pod), preemptible=job.gang.preemptible):
+        return False
+    found = find_seat(view, job, member, within, look)
+    if found is None:
+        return False
+    placement, now = found
+    view.seat(job, member, placement, promised=not now)
+    return True
+
+
+def _extra(view: View, job: Job, leaf: Part, member: Member, look: Look) -> bool:
+    """One more member of a leaf that has its minimum: in the same domains as the members it has."""
+
+    def descend(part: Part, within: Bools | None) -> bool:
+        masks = [within] if part.topology is None else _domains(view, job, part, within, {leaf.name: [member]})
+        for mask in masks:
+            if part is leaf:
+                if _seat(view, job, member, mask, look):
+                    return True
+                continue
+            below = next(child for child in part.children if leaf in child.leaves())
+            if descend(below, mask):
+                return True
+        return False
+
+    return descend(job.gang.tree, None)
+
+
+def _domains(
+    view: View, job: Job, part: Part, within: Bools | None, waiting: dict[str, list[Member]]
+) -> Iterator[Bools | None]:
+    """Where `part` may go as a whole, in the order to try: preferred level first, then ever wider ones.
+
+    Within a level the domain that holds members of the part already, then the fullest with room (emptiest when
+    spreading). A domain with less free GPU (or CPU, for CPU work) than the part still asks for is left out.
+    """
+    topology = part.topology
+    assert topology is not None
+    members = [one for leaf in part.leaves() for one in waiting.get(leaf.name, ())]
+    needed = _needed(job, part, waiting) or members[:1]
+    levels = topology.levels
+    widest = levels.index(topology.required) if topology.required in levels else -1
+    narrowest = levels.index(topology.preferred) if topology.preferred in levels else widest
+    used = _rows_of(view, job, part)
+    cpu_only = all(one.pod.gpu.is_cpu_only for one in needed)
+    asked = sum(one.pod.cpu_milli if cpu_only else view.least_cost(one.pod).gpu_milli for one in needed)
+    spread = bool(needed) and view.settings.strategy_for(needed[0].pod) is Strategy.SPREAD
+    for depth in range(narrowest, max(widest, 0) - 1, -1) if narrowest >= 0 else ():
+        level = view.domains.level(levels, levels[depth])
+        allowed = level.number != NOT_IN_ANY if within is None else (level.number != NOT_IN_ANY) & within
+        homes = {int(level.number[row]) for row in used}
+        view.whatif.flush()
+        nodes = view.picture.table.arrays()
+        room = np.maximum(nodes.cpu_free, 0) if cpu_only else nodes.total_free + _mig_milli(nodes.mig_free)
+        free = np.bincount(level.number[allowed], weights=room[allowed], minlength=len(level.names))
+        numbers = np.unique(level.number[allowed]).tolist()
+        if depth == widest and homes:
+            numbers = [number for number in numbers if number in homes]
+        order = sorted(numbers, key=lambda one: (one not in homes, -free[one] if spread else free[one], one))
+        yield from (inside(level, one, within) for one in order if free[one] >= asked)
+    if widest < 0:
+        yield within
+
+
+def _mig_milli(mig_free: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.int64]]]) -> int:
+    """An upper bound is enough here: slices are told apart when the seats are taken."""
+    return GPU * sum(int(column.sum()) for column in mig_free.values())
+
+
+def _rows_of(view: View, job: Job, part: Part) -> list[int]:
+    leaves = {leaf.name for leaf in part.leaves()}
+    row_of = view.picture.table.row_of
+    placements = [(one, one.placement) for one in job.active()] + [
+        (seat.member, seat.placement) for seat in job.seats.values()
+    ]
+    return [
+        row_of[placement.node]
+        for one, placement in placements
+        if placement is not None and placement.node in row_of and job.gang.leaf_of(one) in leaves
+    ]

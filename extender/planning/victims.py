@@ -1,0 +1,135 @@
+"""Who could make way, in what portions and in what order (behaviour.md 6.9, 12.6).
+
+A gang gives up members above its minimum one by one; its core, down to nothing, only as a whole. Among the gangs of a
+queue the order is the exact reverse of the order of service: lowest priority, then members above the minimum, then
+the youngest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from extender.fairshare.reclaim import Trade
+from extender.fairshare.tree import Standing
+from extender.model.amounts import NOTHING, Amounts
+from extender.model.gang import Member, Part
+from extender.planning.view import Job, View
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Members of one gang that leave together, and what their queue gets rid of by it."""
+
+    job: Job
+    members: tuple[Member, ...]
+    cost: Amounts
+    is_core: bool
+
+
+def units(view: View, jobs: Iterable[Job], is_protected: Callable[[Job], bool]) -> list[Unit]:
+    """What these gangs, all of one queue or of equal standing, could give up, who leaves first in front.
+
+    is_protected: the gang keeps its core; members above its minimum may go all the same.
+    """
+    ordered = sorted(jobs, key=lambda job: (job.gang.created, job.gang.key), reverse=True)
+    found = [unit for job in ordered for unit in _units_of(view, job, protected=is_protected(job))]
+    found.sort(key=lambda unit: (unit.job.gang.priority, unit.is_core))
+    return found
+
+
+def by_saturation(
+    trade: Trade, standings: Iterable[Standing], units_in: Callable[[Standing], list[Unit]]
+) -> Iterator[Unit]:
+    """Victims for a trade: of the queue most above its share, then of whichever is so after that loss.
+
+    Each unit is counted as taken in `trade`. A queue that may lose nothing more is left out from then on. The tree
+    must be as it was when the trade began while the iterator runs.
+    """
+    keys = {standing.queue.name: trade.victim_key(standing) for standing in standings}
+    left = {standing.queue.name: standing for standing in standings}
+    portions: dict[str, Iterator[Unit]] = {}
+    while left:
+        name = max(left, key=lambda one: keys[one])
+        standing = left[name]
+        # Losses only ever lower a key: one that is still the largest when made anew is the largest of all.
+        fresh = trade.victim_key(standing)
+        if fresh != keys[name]:
+            keys[name] = fresh
+            continue
+        if not trade.may_lose(standing):
+            del left[name]
+            continue
+        if name not in portions:
+            portions[name] = iter(units_in(standing))
+        unit = next(portions[name], None)
+        if unit is None:
+            del left[name]
+            continue
+        trade.take(standing, unit.cost)
+        yield unit
+
+
+def evict(view: View, unit: Unit) -> None:
+    """The unit leaves: running members are evicted, seats that nobody sits on yet are given up."""
+    for member in unit.members:
+        if member.pod.uid in unit.job.seats:
+            view.unseat(unit.job, member.pod.uid)
+        else:
+            view.evict(unit.job, member)
+
+
+def _units_of(view: View, job: Job, *, protected: bool) -> Iterator[Unit]:
+    members = sorted(_present(job), key=lambda member: member.turn)
+    if not members:
+        return
+    may_go = view.settings.may_evict
+    held = dict(job.held)
+    core = dict.fromkeys(members)
+    for portion in _surplus(job, job.gang.tree, members, held):
+        for member in portion:
+            del core[member]
+        if all(may_go(member.pod) for member in portion):
+            yield _unit(view, job, portion, is_core=False)
+    if core and not protected and all(may_go(member.pod) for member in core):
+        yield _unit(view, job, tuple(core), is_core=True)
+
+
+def _present(job: Job) -> list[Member]:
+    """Members that hold something or are promised something, and have not been touched by this plan otherwise."""
+    return job.active() + [seat.member for seat in job.seats.values() if seat.promised]
+
+
+def _surplus(job: Job, part: Part, members: list[Member], held: dict[str, int]) -> Iterator[tuple[Member, ...]]:
+    """Portions that `part` can spare, the first to leave first: single members, then optional parts as a whole."""
+    if not part.children:
+        here = [member for member in members if job.gang.leaf_of(member) == part.name]
+        spare = max(0, held.get(part.name, 0) - part.min_member) if held.get(part.name, 0) >= part.min_member else 0
+        for member in here[::-1][:spare]:
+            yield (member,)
+        return
+    for child in part.children:
+        yield from _surplus(job, child, members, held)
+    met = [child for child in part.children if child.is_met(held)]
+    for child in met[part.min_parts :][::-1]:
+        leaves = {leaf.name: leaf.min_member for leaf in child.leaves()}
+        counted = dict.fromkeys(leaves, 0)
+        portion = []
+        for member in members:
+            leaf = job.gang.leaf_of(member)
+            if leaf in leaves and counted[leaf] < leaves[leaf]:
+                counted[leaf] += 1
+                portion.append(member)
+        if portion:
+            yield tuple(portion)
+
+
+def _unit(view: View, job: Job, members: tuple[Member, ...], *, is_core: bool) -> Unit:
+    total = NOTHING
+    for member in members:
+        seat = job.seats.get(member.pod.uid)
+        if seat is not None:
+            total += seat.cost
+        elif member.placement is not None:
+            total += view.cost_on(member.pod, member.placement)
+    return Unit(job, members, total, is_core)

@@ -1,0 +1,60 @@
+"""Node selectors, required node affinity, taints and tolerations of objects → `model.constraint`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from extender.model.constraint import ANYWHERE, Constraint, Requirement, Taint, Term, Toleration
+
+Json = Mapping[str, Any]
+
+# Every pod gets these two from the API server, and a node that is not ready takes no pods of ours in any case:
+# left in, they would tell apart pods that fare alike.
+_GIVEN_TO_ALL = frozenset({"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"})
+
+
+def parse_constraint(spec: Json) -> Constraint:
+    """What a pod's spec demands of its node. Raises TypeError or AttributeError where the spec is not one."""
+    selector = spec.get("nodeSelector")
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
+    tolerations = spec.get("tolerations")
+    if not selector and required is None and not tolerations:
+        return ANYWHERE
+    constraint = Constraint(
+        selector=tuple(sorted((str(key), str(value)) for key, value in (selector or {}).items())),
+        terms=None if required is None else tuple(map(_term, required.get("nodeSelectorTerms") or ())),
+        tolerations=tuple(_toleration(one) for one in tolerations or () if one.get("key") not in _GIVEN_TO_ALL),
+    )
+    return ANYWHERE if constraint == ANYWHERE else constraint
+
+
+def parse_taints(spec: Json) -> tuple[Taint, ...]:
+    """A node's taints, sorted. A malformed one is left out."""
+    taints = [
+        Taint(str(one.get("key") or ""), str(one.get("value") or ""), str(one.get("effect") or ""))
+        for one in spec.get("taints") or ()
+        if isinstance(one, Mapping)
+    ]
+    return tuple(sorted(taints, key=lambda one: (one.key, one.value, one.effect)))
+
+
+def _term(term: Json) -> Term:
+    return Term(
+        labels=tuple(map(_requirement, term.get("matchExpressions") or ())),
+        names=tuple(map(_requirement, term.get("matchFields") or ())),
+    )
+
+
+def _requirement(one: Json) -> Requirement:
+    return Requirement(str(one.get("key")), str(one.get("operator")), tuple(map(str, one.get("values") or ())))
+
+
+def _toleration(one: Json) -> Toleration:
+    return Toleration(
+        key=str(one.get("key") or ""),
+        operator=str(one.get("operator") or "Equal"),
+        value=str(one.get("value") or ""),
+        effect=str(one.get("effect") or ""),
+    )
