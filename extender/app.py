@@ -15,12 +15,15 @@ from extender.cluster.picture import Picture
 from extender.controllers.binder import Binder
 from extender.controllers.feed import Feed
 from extender.controllers.lease import LeaseFollower
+from extender.controllers.planning import PlanningLoop
 from extender.controllers.projects import ProjectNamespaces
 from extender.controllers.status import StatusWriter
 from extender.controllers.upkeep import Upkeep
 from extender.errors import UnavailableError
 from extender.kube.client import KubeClient
 from extender.kube.events import EventRecorder
+from extender.planning.planner import Planner
+from extender.planning.settings import Settings as PlanningSettings
 from extender.pods.placement import Policy
 from extender.servers import snapshot
 from extender.servers.listener import Listener
@@ -68,6 +71,16 @@ class Service:
         is_active = lease.is_active if lease else lambda: True
         self._binder = Binder(client, self.picture, self.policy, is_active, timeout_s=settings.bind_timeout_s)
         events = EventRecorder(client)
+        planner = Planner(
+            self.picture,
+            PlanningSettings(
+                gpu_strategy=settings.placement.gpu,
+                cpu_strategy=settings.placement.cpu,
+                most_evictions=settings.max_evictions,
+                stale_after_s=settings.stale_gang_after_s,
+            ),
+            seat_ttl_s=settings.reservation_ttl_s,
+        )
         upkeep = self._upkeep = Upkeep(client, self.picture, self.policy, self._binder, events, is_active)
         verbs = Verbs(
             self.picture,
@@ -75,6 +88,7 @@ class Service:
             self._binder,
             upkeep,
             self.why_not,
+            planner=planner,
             answer_all=settings.placement.answer == "all",
             max_body_bytes=settings.max_body_bytes,
         )
@@ -98,6 +112,8 @@ class Service:
             self._spawn(lease.reflector.run(), "lease")
         self._spawn(events.run(), "events")
         self._spawn(upkeep.run(), "upkeep")
+        planning = PlanningLoop(client, self.picture, planner, events, is_active)
+        self._spawn(self._once_synced(planning.run), "planning")
         self._spawn(self._once_synced(StatusWriter(client, self.picture, is_active).run), "status")
         if settings.create_namespaces:
             self._spawn(self._once_synced(ProjectNamespaces(client, self.picture, is_active).run), "namespaces")

@@ -80,6 +80,10 @@ BINDS = Counter(
 )
 EXPIRED = Counter("runai_reservations_expired_total", "Seats that nobody came to bind in time.", registry=REGISTRY)
 WOKEN = Counter("runai_pods_woken_total", "Refused pods that were offered to kube-scheduler again.", registry=REGISTRY)
+SEATED = Counter("runai_pods_seated_total", "Pods nominated to the place that the planner holds.", registry=REGISTRY)
+EVICTIONS = Counter(
+    "runai_evictions_total", "Evictions by decision and outcome.", ["action", "outcome"], registry=REGISTRY
+)
 EVENTS = Counter(
     "runai_events_total", "Kubernetes Events by fate: written, dropped, failed.", ["fate"], registry=REGISTRY
 )
@@ -139,7 +143,7 @@ class PictureCollector(Collector):
         gpus = _gauge("runai_allocated_gpu_count_per_pod", "GPUs held by the pod.", *labels)
         cpu = _gauge("runai_allocated_millicpus_per_pod", "Milli-CPU requested by the placed pod.", *labels)
         memory = _gauge("runai_allocated_memory_per_pod", "Bytes of memory requested by the placed pod.", *labels)
-        holds = dict.fromkeys((HoldState.RESERVED, HoldState.BINDING, HoldState.UNKNOWN), 0)
+        holds = dict.fromkeys((HoldState.PROMISED, HoldState.RESERVED, HoldState.BINDING, HoldState.UNKNOWN), 0)
         for record in self._picture.pods.values():
             hold, pod = record.hold, record.pod
             if hold is None:

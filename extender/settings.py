@@ -58,6 +58,12 @@ class Settings(BaseSettings):
     reservation_ttl_s: float = Field(
         120.0, gt=0, description="A seat nobody binds is given back: twice kube-scheduler's bind time-out."
     )
+    max_evictions: int | None = Field(
+        256, gt=0, description="Pods evicted at most for one gang; `null` for any number. What needs more waits."
+    )
+    stale_gang_after_s: float = Field(
+        60.0, description="A gang with fewer pods than its minimum for longer is evicted; below 0: never."
+    )
     stale_after_s: float = Field(
         30.0, gt=0, description="With a watch down for longer, filter answers `Error` instead of guessing."
     )

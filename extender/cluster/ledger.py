@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from extender.errors import InvariantError
 from extender.model.amounts import GPU
 from extender.model.names import PodUID
 from extender.model.node import Node
@@ -42,7 +45,9 @@ class NodeLedger:
         return self._node.gpu_memory_mib if self._node else 0
 
     def add(self, pod: Pod, placement: Placement) -> None:
-        """Count `pod` here. The pod must not be counted already."""
+        """Count `pod` here. Raises InvariantError when it is counted already: half of it would stay for ever."""
+        if pod.uid in self.pods:
+            raise InvariantError(f"pod {pod.key} ({pod.uid}) is counted twice on {placement.node}")
         self.pods[pod.uid] = (pod, placement)
         self._free = None
         share = pod.gpu.share_on(self.gpu_memory_mib)
@@ -108,6 +113,20 @@ class NodeLedger:
                 free[index] = GPU
                 unused -= 1
         return free
+
+    def has_all(self, indices: Iterable[int]) -> bool:
+        """Whether all that is counted here has its place: nobody on these devices or on the node waits for another."""
+        node = self._node
+        return (
+            node is not None
+            and node.schedulable
+            and all(index < node.gpu_slots and self._held.get(index, 0) <= GPU for index in indices)
+            and len(self._held) + sum(self.unindexed.values()) <= node.gpus
+            and self.cpu_milli <= node.cpu_milli
+            and self.memory_mib <= node.memory_mib
+            and len(self.pods) <= node.pods
+            and all(self.mig.get(resource, 0) <= count for resource, count in node.mig)
+        )
 
     def group_of(self, index: int) -> str:
         """The group that sharers of device `index` carry, "" when nobody shares it."""

@@ -22,9 +22,13 @@ class Membership:
     namespaces: dict[str, str] = field(default_factory=dict)
     priority_classes: dict[str, int] = field(default_factory=dict)
 
+    def group_of(self, pod: Pod) -> PodGroup | None:
+        """The PodGroup that the pod says it belongs to, when there is one."""
+        return self.groups.get((pod.namespace, pod.group)) if pod.group else None
+
     def project_of(self, pod: Pod) -> ProjectName | None:
         """The project that pays for `pod`, first that is set; None when nothing names one."""
-        group = self.groups.get((pod.namespace, pod.group)) if pod.group else None
+        group = self.group_of(pod)
         if group is not None and group.queue:
             return group.queue
         if pod.queue_label:
@@ -37,7 +41,7 @@ class Membership:
 
     def priority_of(self, pod: Pod) -> int:
         """The pod's priority: of its group's class, its label's, its own, else the default of its owner's kind."""
-        group = self.groups.get((pod.namespace, pod.group)) if pod.group else None
+        group = self.group_of(pod)
         own_class = names.PRIORITY_CLASS_OF_OWNER.get(pod.owner_kind, "")
         for name in (group.priority_class if group else "", pod.priority_class, own_class):
             value = self._value_of(name)

@@ -2,7 +2,8 @@
 
 A pod holds capacity from the moment its seat is reserved until its object has finished or is gone:
 
-    RESERVED  filter chose a seat; expires
+    PROMISED  others are making way for it; expires. Counted at once, so that nobody else gets what they leave
+    RESERVED  filter or the planner chose a seat; expires
     BINDING   a Binding is on its way; its outcome decides
     UNKNOWN   the Binding's answer was lost; held until the API server tells
     BOUND     the API object says so: what it says is the truth, whatever rule it breaks
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -36,6 +38,7 @@ _TOMBSTONES = 20_000
 
 
 class HoldState(StrEnum):
+    PROMISED = "promised"
     RESERVED = "reserved"
     BINDING = "binding"
     UNKNOWN = "unknown"
@@ -44,13 +47,17 @@ class HoldState(StrEnum):
 
 @dataclass(slots=True)
 class Hold:
-    """A pod's capacity on a node. `since` and `expires` are the caller's monotonic seconds."""
+    """A pod's capacity on a node. `since` and `expires` are the caller's monotonic seconds.
+
+    planned: chosen by the planner for the pod's gang as a whole: another seat for this pod alone may be no seat.
+    """
 
     state: HoldState
     placement: Placement
     charge: Charge | None
     since: float = 0.0
     expires: float | None = None
+    planned: bool = False
 
 
 @dataclass(slots=True)
@@ -74,6 +81,8 @@ class Picture:
         self.quotas = QuotaBook()
         self.membership = Membership()
         self.pods: dict[PodUID, PodRecord] = {}
+        self.stirred: set[PodUID] = set()  # pods that changed since the roster last looked
+        self.node_version = 0  # moves when a node comes, goes or changes
         self.generation = 0  # moves with every change that could turn a "no" into a "yes"
         self.revision = 0  # moves with every change at all
         self._ledgers: dict[NodeName, NodeLedger] = {}
@@ -114,6 +123,7 @@ class Picture:
             ledger.add(pod, placement)
             self._recharge(self.pods[pod.uid])
         self.table.write(node.name, ledger)
+        self.node_version += 1
         self.allowed.changed(node.name)
         self._opened_up()
 
@@ -123,6 +133,7 @@ class Picture:
         if ledger is None or ledger.node is None:
             return
         self.table.drop(name)
+        self.node_version += 1
         # Its GPUs may have been the smallest, by which requests for memory are priced.
         self._opened_up()
         counted = list(ledger.pods.values())
@@ -171,6 +182,7 @@ class Picture:
         pod = _as_recorded(record.pod, pod)
         before, record.pod = record.pod, pod
         self.revision += 1
+        self.stirred.add(pod.uid)
         if pod.is_finished:
             self.release(pod.uid)
             record.verdict = None
@@ -198,6 +210,7 @@ class Picture:
             return
         self.release(uid)
         self.revision += 1
+        self.stirred.add(uid)
         pod = self.pods.pop(uid).pod
         if self._uid_of.get((pod.namespace, pod.name)) == uid:
             del self._uid_of[(pod.namespace, pod.name)]
@@ -233,14 +246,33 @@ class Picture:
     # Holds
 
     def reserve(
-        self, uid: PodUID, placement: Placement, *, now: float, expires: float | None, state: HoldState
+        self,
+        uid: PodUID,
+        placement: Placement,
+        *,
+        now: float,
+        expires: float | None,
+        state: HoldState,
+        planned: bool = False,
     ) -> None:
         """Hold `placement` for a known pod, in place of whatever it held before."""
         record = self.pods[uid]
         self._let_go(record)
-        record.hold = Hold(state, placement, None, since=now, expires=expires)
+        record.hold = Hold(state, placement, None, since=now, expires=expires, planned=planned)
         self._provisional.add(uid)
         self._take(record)
+
+    @contextmanager
+    def set_aside(self, records: Iterable[PodRecord]) -> Iterator[None]:
+        """Without what these pods hold, for as long as a plan is made: they are then as before."""
+        aside = [(record, record.hold) for record in records if record.hold is not None]
+        for record, hold in aside:
+            self._count_out(record, hold)
+        try:
+            yield
+        finally:
+            for record, hold in aside:
+                self._count_in(record, hold)
 
     def set_state(self, uid: PodUID, state: HoldState, *, now: float | None = None) -> None:
         """Move a provisional hold along, from `now` on; a pod without one, or bound already, changes nothing.
@@ -249,6 +281,7 @@ class Picture:
         """
         record = self.pods.get(uid)
         if record is not None and record.hold is not None and record.hold.state is not HoldState.BOUND:
+            self.stirred.add(uid)
             record.hold.state = state
             record.hold.expires = None
             record.hold.since = record.hold.since if now is None else now
@@ -261,6 +294,7 @@ class Picture:
         self._bind_to(record, placement)
         record.verdict = None
         self.revision += 1
+        self.stirred.add(uid)
 
     def release(self, uid: PodUID) -> None:
         """Give back what the pod holds; nothing held is no error."""
@@ -348,6 +382,7 @@ class Picture:
         if record.verdict != verdict:
             record.verdict = verdict
             self.revision += 1
+            self.stirred.add(record.pod.uid)
 
     def _learn(self, pod: Pod) -> None:
         memory_mib = self.table.smallest_gpu_memory_mib() if pod.gpu.memory_mib else 0
@@ -390,21 +425,31 @@ class Picture:
     def _take(self, record: PodRecord) -> None:
         hold = record.hold
         assert hold is not None
+        self.stirred.add(record.pod.uid)
+        self._count_in(record, hold)
+        self.revision += 1
+
+    def _count_in(self, record: PodRecord, hold: Hold) -> None:
         name = hold.placement.node
         ledger = self._ledgers.setdefault(name, NodeLedger())
         ledger.add(record.pod, hold.placement)
         self._write(name)
         self._recharge(record)
-        self.revision += 1
 
     def _let_go(self, record: PodRecord) -> None:
         hold, record.hold = record.hold, None
         if hold is None:
             return
         uid = record.pod.uid
+        self.stirred.add(uid)
         self._provisional.discard(uid)
+        self._count_out(record, hold)
+
+    def _count_out(self, record: PodRecord, hold: Hold) -> None:
+        uid = record.pod.uid
         if hold.charge is not None:
             self.quotas.refund(hold.charge)
+            hold.charge = None
         name = hold.placement.node
         ledger = self._ledgers[name]
         ledger.remove(uid)
@@ -441,6 +486,7 @@ class Picture:
     def _recharge_namespace(self, namespace: str) -> None:
         for uid in self._uids_in.get(namespace, ()):
             self._recharge(self.pods[uid])
+            self.stirred.add(uid)
         self._opened_up()
 
 

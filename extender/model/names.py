@@ -18,7 +18,12 @@ GPU_MEMORY = "gpu-memory"
 GPU_FRACTION_NUM_DEVICES = "gpu-fraction-num-devices"
 MPS = "mps"
 PRIORITY_CLASS_LABEL = "priorityClassName"
+SUBGROUP_LABEL = "kai.scheduler/subgroup-name"
+TASK_PRIORITY_LABEL = "kai.scheduler/task-priority"
 QUEUE_LABELS = ("runai/queue", "kai.scheduler/queue", "project")  # a pod's project, first that is set
+
+# Written on pods by the admission webhook, taken off by the planner.
+SCHEDULING_GATE = "run.ai/queued"
 
 # Read from namespaces.
 QUEUE_LABEL = "runai/queue"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from extender.model import names
 from extender.model.affinity import PodAffinity
 from extender.model.constraint import ANYWHERE, Constraint
 from extender.model.gpu import NO_GPU, GpuRequest
@@ -69,13 +70,25 @@ class Pod:
     affinity: PodAffinity | None = None
     placement: Placement | None = None
     deleting: bool = False
-    gated: bool = False  # kube-scheduler leaves it alone until its last scheduling gate is lifted
+    gates: tuple[str, ...] = ()  # kube-scheduler leaves it alone until the last of these is lifted
+    subgroup: str = ""  # the part of its group that it counts in
+    order: int | None = None  # within its group: larger is placed first and evicted last
     slow_volumes: bool = False  # PreBind may take minutes: claims to be provisioned, or DRA
     created: str = ""
+    started: str = ""  # when the kubelet took it on
 
     @property
     def is_finished(self) -> bool:
         return self.phase in FINISHED
+
+    @property
+    def is_gated(self) -> bool:
+        return bool(self.gates)
+
+    @property
+    def is_gated_by_others(self) -> bool:
+        """Whether somebody beside us wants it to wait."""
+        return any(gate != names.SCHEDULING_GATE for gate in self.gates)
 
     @property
     def key(self) -> str:

@@ -20,6 +20,8 @@ class Reason(StrEnum):
     NOT_ENOUGH_RESOURCES = "NotEnoughResources"
     GANG_INCOMPLETE = "GangIncomplete"
     PREEMPTION_DELAY_NOT_ELAPSED = "PreemptionDelayNotElapsed"
+    WAITING_FOR_OTHERS = "WaitingForOthers"
+    NODE_NOT_OFFERED = "NodeNotOffered"
     ALREADY_BOUND = "AlreadyBound"
     POD_DELETED = "PodDeleted"
     POD_FINISHED = "PodFinished"
@@ -32,6 +34,8 @@ _CONSTANT = {
     Reason.NOT_ENOUGH_RESOURCES: "node(s) didn't have enough resources: GPUs",
     Reason.GANG_INCOMPLETE: "the pod group has fewer pods than its minimum",
     Reason.PREEMPTION_DELAY_NOT_ELAPSED: "the preemption delay has not passed",
+    Reason.WAITING_FOR_OTHERS: "others are making way for the pod",
+    Reason.NODE_NOT_OFFERED: "the planned node does not accept the pod",
     Reason.ALREADY_BOUND: "the pod is already bound",
     Reason.POD_DELETED: "the pod is deleted",
     Reason.POD_FINISHED: "the pod has finished",

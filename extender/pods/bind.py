@@ -76,6 +76,8 @@ def begin(picture: Picture, request: BindRequest, policy: Policy, *, now: float)
         if hold.placement.node == request.node:
             return Done()
         return Refused(f"pod {record.pod.key} is already bound to node {hold.placement.node}")
+    if hold is not None and hold.state is HoldState.PROMISED:
+        return Refused(f"others have yet to make way for pod {record.pod.key}")
     under_way = hold is not None and hold.state is not HoldState.RESERVED
     if hold is not None and under_way and hold.placement.node != request.node:
         return Refused(f"a Binding of pod {record.pod.key} to node {hold.placement.node} is under way")

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from extender.cluster.picture import HoldState, Picture
+from extender.cluster.picture import HoldState, Picture, PodRecord
 from extender.model.pod import Pod
 from extender.model.verdict import Reason, Verdict, no
+from extender.planning.planner import Planner
 from extender.pods import placement
 from extender.pods.admit import admit
 from extender.pods.placement import Policy
@@ -34,11 +35,14 @@ def filter_pod(
     *,
     now: float,
     answer_all: bool = False,
+    planner: Planner | None = None,
+    today: float = 0.0,
 ) -> FilterAnswer:
     """Decide for `pod`, as kube-scheduler sent it, among `offered` node names; hold the seat it gets.
 
-    Asking again for the same pod supersedes its earlier reservation. A pod whose Binding is under way keeps
-    that node: the answer names it when it is offered. Cost: one pass over the node arrays.
+    A pod that the planner has seated gets that seat. Asking again for any other supersedes its earlier reservation.
+    A pod whose Binding is under way keeps that node: the answer names it when it is offered.
+    now: monotonic seconds; today: seconds since the epoch, for the planner. Cost: one pass over the node arrays.
     """
     record = picture.upsert_pod(pod, watched=False)
     if record is None:
@@ -48,10 +52,16 @@ def filter_pod(
         # The Binding may be stored already: another node now could be a second placement.
         if hold.placement.node in offered:
             return FilterAnswer((hold.placement.node,))
-        under_way = no(Reason.ALREADY_BOUND, f"a Binding to node {hold.placement.node} is under way")
-        picture.judge(record, under_way)
-        return FilterAnswer((), under_way)
-    if hold is not None and hold.state is HoldState.RESERVED:
+        return _rejected(
+            picture, record, no(Reason.ALREADY_BOUND, f"a Binding to node {hold.placement.node} is under way")
+        )
+    if planner is not None:
+        answer = _as_planned(picture, record, offered, policy, planner, now, today)
+        if answer is not None:
+            return answer
+    elif hold is not None and hold.state is HoldState.PROMISED:
+        picture.release(pod.uid)
+    if record.hold is not None and record.hold.state is HoldState.RESERVED:
         picture.release(pod.uid)
     verdict = admit(picture, record)
     if verdict is not None and verdict.reason is Reason.ALREADY_BOUND:
@@ -65,6 +75,49 @@ def filter_pod(
             picture.judge(record, None)
             return FilterAnswer(nodes)
         verdict = no(Reason.NOT_ENOUGH_RESOURCES, _shortage(record.pod, len(offered)))
+    return _rejected(picture, record, verdict)
+
+
+def _as_planned(
+    picture: Picture,
+    record: PodRecord,
+    offered: Sequence[str],
+    policy: Policy,
+    planner: Planner,
+    now: float,
+    today: float,
+) -> FilterAnswer | None:
+    """The planner's word on the pod; None when it has none, and the pod may look for a node by itself."""
+    uid = record.pod.uid
+    in_gang = planner.is_gang(record)
+    if record.hold is None and (in_gang or planner.is_behind):
+        if in_gang and (verdict := admit(picture, record)) is not None and not _is_of_the_gang(verdict):
+            return _rejected(picture, record, verdict)
+        planner.allocate(today, now)
+    hold = record.hold
+    if hold is not None and hold.state is HoldState.PROMISED:
+        return _rejected(picture, record, no(Reason.WAITING_FOR_OTHERS))
+    if hold is not None and hold.state is HoldState.RESERVED and hold.planned:
+        node = hold.placement.node
+        if node in offered:
+            hold.expires = now + policy.ttl_for(record.pod)
+            picture.judge(record, None)
+            return FilterAnswer((node,))
+        planner.turned_down(uid, node, now)
+        if in_gang:
+            turned = f"node {node}, planned for {record.pod.key}, was not offered: it does not accept the pod now"
+            return _rejected(picture, record, no(Reason.NODE_NOT_OFFERED, turned))
+    if not in_gang:
+        return None
+    return _rejected(picture, record, planner.verdict_on(record))
+
+
+def _is_of_the_gang(verdict: Verdict) -> bool:
+    """Limits and quotas are compared with what the gang asks for as a whole."""
+    return verdict.reason in (Reason.OVER_LIMIT, Reason.NON_PREEMPTIBLE_OVER_QUOTA)
+
+
+def _rejected(picture: Picture, record: PodRecord, verdict: Verdict) -> FilterAnswer:
     picture.judge(record, verdict)
     return FilterAnswer((), verdict)
 

@@ -12,7 +12,7 @@ def expire(picture: Picture, *, now: float) -> list[PodUID]:
         record.pod.uid
         for record in picture.provisional()
         if record.hold is not None
-        and record.hold.state is HoldState.RESERVED
+        and record.hold.state in (HoldState.RESERVED, HoldState.PROMISED)
         and record.hold.expires is not None
         and record.hold.expires <= now
     ]

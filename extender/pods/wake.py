@@ -36,7 +36,7 @@ def _choose(picture: Picture, waiting: Iterable[PodRecord], policy: Policy, most
         if len(chosen) == most:
             break
         pod = record.pod
-        if pod.gated or record.hold is not None:
+        if pod.is_gated or record.hold is not None:
             continue
         who = (membership.project_of(pod), membership.is_preemptible(pod))
         kind = (*who, pod.gpu, pod.gpu_products, pod.cpu_milli, pod.memory_mib)

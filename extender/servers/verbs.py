@@ -17,6 +17,7 @@ from extender.controllers.binder import Binder
 from extender.controllers.upkeep import Upkeep
 from extender.errors import MalformedError
 from extender.model.names import PodUID
+from extender.planning.planner import Planner
 from extender.pods.filter import filter_pod
 from extender.pods.placement import Policy
 from extender.pods.preempt import keep_possible
@@ -42,6 +43,7 @@ class Verbs:
         upkeep: Upkeep,
         why_not: Callable[[], str],
         *,
+        planner: Planner | None = None,
         answer_all: bool,
         max_body_bytes: int,
     ) -> None:
@@ -50,6 +52,7 @@ class Verbs:
         self._binder = binder
         self._upkeep = upkeep
         self._why_not = why_not
+        self._planner = planner
         self._answer_all = answer_all
         self._max_body_bytes = max_body_bytes
         self._passed = metrics.DECISIONS.labels("filter", "ok")
@@ -119,6 +122,8 @@ class Verbs:
             self._policy,
             now=time.monotonic(),
             answer_all=self._answer_all,
+            planner=self._planner,
+            today=time.time(),
         )
         if answer.verdict is None:
             self._passed.inc()

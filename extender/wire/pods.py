@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -68,9 +69,12 @@ def parse(obj: Json) -> Pod:
             constraint=parse_constraint(spec),
             placement=placement,
             deleting=bool(metadata.get("deletionTimestamp")),
-            gated=bool(spec.get("schedulingGates")),
+            gates=tuple(_text(gate.get("name")) for gate in spec.get("schedulingGates") or ()),
+            subgroup=_text(labels.get(names.SUBGROUP_LABEL)),
+            order=_order(labels.get(names.TASK_PRIORITY_LABEL)),
             slow_volumes=_has_slow_volumes(spec),
             created=_text(metadata.get("creationTimestamp")),
+            started=_text(status.get("startTime")),
         )
     except (KeyError, TypeError, AttributeError, IndexError) as error_:
         raise MalformedError(f"not a Pod: {type(error_).__name__}: {str(error_)[:80]}") from error_
@@ -98,6 +102,11 @@ def _whole(value: object) -> int | None:
     if value is None or (isinstance(value, int) and not isinstance(value, bool)):
         return value
     raise TypeError(f"a whole number is expected, not {type(value).__name__}")
+
+
+def _order(text: object) -> int | None:
+    """A number that somebody wrote as a label; anything else is none."""
+    return int(text) if isinstance(text, str) and re.fullmatch("-?[0-9]{1,9}", text) else None
 
 
 def _version(text: object) -> int:

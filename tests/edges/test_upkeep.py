@@ -125,7 +125,7 @@ async def test_gated_deleted_and_placed_pods_are_left_alone() -> None:
         async with running(api, made) as upkeep:
             for name in ("gated", "deleted", "placed"):
                 refuse(upkeep, made, pod(name))
-            made.upsert_pod(pod("gated", version=2, gated=True))
+            made.upsert_pod(pod("gated", version=2, gates=("held",)))
             made.delete_pod(PodUID("uid-deleted"))
             made.upsert_pod(pod("placed", version=2, placement=Placement(NodeName("n1"), ((0, ""),))))
             made.upsert_project(Queue("a"))

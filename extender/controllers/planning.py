@@ -1,0 +1,168 @@
+"""The planner's loop: it plans when something moved, and carries out what the plan says.
+
+A seated pod is nominated, so that kube-scheduler looks at one node for it, and its gate is lifted. A victim leaves
+through the Eviction API, which respects disruption budgets; whoever it was to make way for keeps its place meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from extender import logs, metrics
+from extender.cluster.picture import HoldState, Picture
+from extender.controllers import gates
+from extender.errors import ApiError, ConflictError, NotFoundError, ThrottledError
+from extender.kube.client import KubeClient
+from extender.kube.events import EventRecorder, Subject
+from extender.model.names import PodUID
+from extender.model.verdict import Verdict
+from extender.planning.plan import Action, Eviction
+from extender.planning.planner import Planner
+
+_TICK_S = 0.01
+_IDLE_PER_BUSY = 2.0  # a plan that took 10 ms leaves the loop to the verbs for 20
+_TAKE_BACK_EVERY_S = 0.25
+_REST_PER_TAKING_BACK = 10.0
+_LOOK_AGAIN_S = 5.0  # minimum run times and delays pass although nothing moves
+_WRITES = 64  # at a time
+_TRIES = 3
+_RETRY_S = 1.0
+_BUDGET_REST_S = 30.0  # a pod that its disruption budget protects
+_FAILED_REST_S = 10.0
+_EVICTED = {
+    Action.CONSOLIDATION: "Consolidated",
+    Action.RECLAIM: "Reclaimed",
+    Action.PREEMPT: "Preempted",
+    Action.STALE_GANG_EVICTION: "StaleGang",
+}
+
+log = logs.get("planner")
+
+
+class PlanningLoop:
+    """One per process; `run` it as a task. It plans and writes only while `is_active` says that we decide."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        picture: Picture,
+        planner: Planner,
+        events: EventRecorder,
+        is_active: Callable[[], bool],
+    ) -> None:
+        self._client = client
+        self._picture = picture
+        self._planner = planner
+        self._events = events
+        self._is_active = is_active
+        self._writes = asyncio.Semaphore(_WRITES)
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._take_back_at = 0.0
+        self._look_again_at = 0.0
+
+    async def run(self) -> None:
+        """Plan until cancelled; writes under way are cancelled with it."""
+        try:
+            while True:
+                began = time.perf_counter()
+                try:
+                    self._round()
+                except Exception:
+                    # The loop must survive whatever one round meets.
+                    log.exception("planning_failed")
+                await asyncio.sleep(max(_TICK_S, _IDLE_PER_BUSY * (time.perf_counter() - began)))
+        finally:
+            for task in self._under_way:
+                task.cancel()
+
+    def _round(self) -> None:
+        today, clock = time.time(), time.monotonic()
+        if not self._is_active():
+            self._planner.roster.refresh(today)
+            return
+        self._planner.allocate(today, clock)
+        due = self._planner.may_take_back or clock >= self._look_again_at
+        if due and clock >= self._take_back_at:
+            self._planner.take_back(today, clock)
+            took_s = time.monotonic() - clock
+            self._take_back_at = clock + max(_TAKE_BACK_EVERY_S, _REST_PER_TAKING_BACK * took_s)
+            self._look_again_at = clock + max(_LOOK_AGAIN_S, 2 * _REST_PER_TAKING_BACK * took_s)
+        orders = self._planner.take_orders()
+        for uid in orders.seated:
+            self._spawn(self._start(uid))
+        for eviction in orders.evictions:
+            self._spawn(self._evict(eviction))
+        for key, verdict in orders.refused.items():
+            self._tell(key, verdict)
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def _start(self, uid: PodUID) -> None:
+        """Nominate a seated pod and lift its gate. Given up, its seat expires and it is planned anew."""
+        async with self._writes:
+            for _ in range(_TRIES):
+                record = self._picture.pods.get(uid)
+                if record is None or record.hold is None or record.hold.state is not HoldState.RESERVED:
+                    return
+                pod, node = record.pod, record.hold.placement.node
+                path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}"
+                try:
+                    nominated = {"metadata": {"uid": uid}, "status": {"nominatedNodeName": node}}
+                    await self._client.patch(f"{path}/status", nominated)
+                    if pod.is_gated:
+                        await gates.lift(self._client, pod.namespace, pod.name, uid)
+                except NotFoundError:
+                    return
+                except ApiError as error:
+                    log.warning("start_failed", pod=pod.key, node=node, cause=error.message)
+                    await asyncio.sleep(_RETRY_S)
+                    continue
+                metrics.SEATED.inc()
+                return
+
+    async def _evict(self, eviction: Eviction) -> None:
+        record = self._picture.pods.get(eviction.uid)
+        if record is None:
+            return
+        pod = record.pod
+        self._events.record(
+            Subject("Pod", pod.namespace, pod.name, pod.uid), "Warning", _EVICTED[eviction.action], eviction.message
+        )
+        body = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": pod.name, "namespace": pod.namespace},
+            "deleteOptions": {"preconditions": {"uid": pod.uid}},
+        }
+        async with self._writes:
+            try:
+                await self._client.create(f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/eviction", body)
+            except (NotFoundError, ConflictError):
+                outcome = "gone"
+            except ThrottledError as error:
+                outcome = "budget"
+                self._planner.eviction_failed(eviction, time.monotonic(), rest_s=_BUDGET_REST_S)
+                log.info("eviction_refused", pod=pod.key, cause=error.message)
+            except ApiError as error:
+                outcome = "failed"
+                self._planner.eviction_failed(eviction, time.monotonic(), rest_s=_FAILED_REST_S)
+                log.warning("eviction_failed", pod=pod.key, cause=error.message)
+            else:
+                outcome = "evicted"
+                log.info("evicted", pod=pod.key, reason=eviction.action, cause=eviction.message)
+        metrics.EVICTIONS.labels(eviction.action.value, outcome).inc()
+
+    def _tell(self, key: str, verdict: Verdict) -> None:
+        """The owner hears once why a gang waits."""
+        gang = self._planner.roster.gangs.get(key)
+        pending = gang.pending if gang is not None else ()
+        if pending:
+            pod = pending[0].pod
+            subject = Subject("Pod", pod.namespace, pod.name, pod.uid)
+            self._events.record(subject, "Warning", verdict.reason.value, verdict.message)

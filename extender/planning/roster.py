@@ -1,0 +1,204 @@
+"""Every pod of ours as part of its gang, kept up to date pod by pod, and who of them waits.
+
+A gang is made anew when one of its pods changed, so a plan starts from values and nothing is walked that did not
+move. Waiting gangs that ask for the same are one class: when the first of a class does not fit, none does, so a plan
+is given the oldest few of each class and ten thousand blocked jobs cost what a hundred cost.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import defaultdict
+from collections.abc import Iterator
+
+from extender.cluster.picture import HoldState, Picture, PodRecord
+from extender.cluster.quota import Charge
+from extender.model import names
+from extender.model.amounts import NOTHING, Amounts
+from extender.model.gang import Gang, Member, MemberState, cost
+from extender.model.names import PodUID, ProjectName
+from extender.model.pod import Phase
+from extender.model.timestamps import seconds
+
+_HELD = {HoldState.PROMISED: MemberState.NOMINATED}  # every other hold: its node
+
+Turn = tuple[int, float, str]
+
+
+class Roster:
+    """Gangs by key. `refresh` before reading; what it returns is borrowed until the next `refresh`.
+
+    version: moves when a gang that waits came or changed: what could not be decided before may be decided now.
+    """
+
+    def __init__(self, picture: Picture) -> None:
+        self._picture = picture
+        self.version = 0
+        self.gangs: dict[str, Gang] = {}
+        self.requested: defaultdict[ProjectName, Amounts] = defaultdict(Amounts)  # by gangs that wait
+        self._members: defaultdict[str, set[PodUID]] = defaultdict(set)
+        self._key_of: dict[PodUID, str] = {}
+        self._lines: defaultdict[object, list[Turn]] = defaultdict(list)  # by class, whose turn comes first in front
+        self._waiting: dict[str, tuple[object, Turn, ProjectName, Amounts]] = {}
+        self._stale_since: dict[str, float] = {}
+        self._leaving: set[PodUID] = set()
+        self.releasing: dict[PodUID, Charge] = {}  # what pods on their way out still hold
+        self._releasing_of: dict[str, list[PodUID]] = {}
+
+    def __len__(self) -> int:
+        """How many gangs wait."""
+        return len(self._waiting)
+
+    @property
+    def has_stale(self) -> bool:
+        """Whether a gang holds fewer members than its minimum."""
+        return bool(self._stale_since)
+
+    def leaving(self, uid: PodUID, *, is_leaving: bool = True) -> None:
+        """An eviction is on its way: the pod holds its place until it has gone, and nobody counts on it."""
+        if is_leaving:
+            self._leaving.add(uid)
+        else:
+            self._leaving.discard(uid)
+        self._picture.stirred.add(uid)
+
+    def refresh(self, now: float) -> None:
+        """Take in every pod that changed. Cost: the pods of their gangs."""
+        stirred, self._picture.stirred = self._picture.stirred, set()
+        changed: dict[str, None] = {}
+        for uid in stirred:
+            before = self._key_of.get(uid)
+            record = self._picture.pods.get(uid)
+            after = None if record is None or record.pod.scheduler != names.SCHEDULER_NAME else key_of(record)
+            if before is not None and before != after:
+                self._members[before].discard(uid)
+                changed[before] = None
+                del self._key_of[uid]
+            if after is None:
+                self._leaving.discard(uid)
+                continue
+            if before != after:
+                self._key_of[uid] = after
+                self._members[after].add(uid)
+            changed[after] = None
+        for key in changed:
+            self._make(key, now)
+
+    def gang_of(self, uid: PodUID) -> Gang | None:
+        key = self._key_of.get(uid)
+        return None if key is None else self.gangs.get(key)
+
+    def waiting(self, most: int) -> list[Gang]:
+        """The first `most` waiting gangs of each class."""
+        return [self.gangs[turn[2]] for line in self._lines.values() for turn in line[:most]]
+
+    def is_waiting(self, key: str) -> bool:
+        return key in self._waiting
+
+    def has_more(self, most: int) -> bool:
+        """Whether `waiting` left some out."""
+        return any(len(line) > most for line in self._lines.values())
+
+    def position(self, key: str) -> int:
+        """How many gangs of its queue come before a waiting gang, and 1: its place in the order; 0 when it is not."""
+        if key not in self._waiting:
+            return 0
+        _, turn, queue, _ = self._waiting[key]
+        return 1 + sum(1 for _, other, of, _ in self._waiting.values() if of == queue and other < turn)
+
+    def members(self, key: str) -> Iterator[PodRecord]:
+        return (self._picture.pods[uid] for uid in self._members.get(key, ()))
+
+    def _make(self, key: str, now: float) -> None:
+        self._leave_line(key)
+        for uid in self._releasing_of.pop(key, ()):
+            self.releasing.pop(uid, None)
+        uids = self._members.get(key)
+        if not uids:
+            self._members.pop(key, None)
+            self.gangs.pop(key, None)
+            self._stale_since.pop(key, None)
+            return
+        records = [self._picture.pods[uid] for uid in uids]
+        gang = self.gangs[key] = self._gang(key, records, now)
+        for member in gang.in_state(MemberState.RELEASING):
+            hold = self._picture.pods[member.pod.uid].hold
+            if hold is not None and hold.charge is not None:
+                self.releasing[member.pod.uid] = hold.charge
+                self._releasing_of.setdefault(key, []).append(member.pod.uid)
+        if gang.pending or gang.in_state(MemberState.NOMINATED):
+            self._join_line(gang)
+
+    def _gang(self, key: str, records: list[PodRecord], now: float) -> Gang:
+        membership = self._picture.membership
+        eldest = min(records, key=lambda one: (one.pod.created, one.pod.uid)).pod
+        group = membership.groups.get((eldest.namespace, eldest.group)) if eldest.group else None
+        members = tuple(member for record in records if (member := self._member(record)) is not None)
+        least = group.min_member if group is not None else 1
+        holding = sum(1 for one in members if one.state is MemberState.ACTIVE)
+        done = any(one.state is MemberState.DONE for one in members)
+        if 0 < holding < least and not done:
+            self._stale_since.setdefault(key, now)
+        else:
+            self._stale_since.pop(key, None)
+        started = [seconds(one.pod.started) for one in records if one.pod.started]
+        return Gang(
+            key,
+            membership.project_of(eldest) or ProjectName(""),
+            priority=membership.priority_of(eldest),
+            preemptible=membership.is_preemptible(eldest),
+            created=seconds(eldest.created),
+            min_member=least,
+            members=members,
+            started_at=max(started, default=None) if holding else None,
+            stale_since=self._stale_since.get(key),
+        )
+
+    def _member(self, record: PodRecord) -> Member | None:
+        """None for a pod that counts in no way: on its way out without a place, or waiting for gates of others."""
+        pod, hold = record.pod, record.hold
+        if pod.is_finished:
+            state = MemberState.DONE if pod.phase is Phase.SUCCEEDED else MemberState.FAILED
+        elif hold is None:
+            if pod.deleting or pod.gpu_error or pod.is_gated_by_others:
+                return None
+            if not (pod.is_gated or pod.group or record.verdict is not None):
+                return None  # kube-scheduler has not asked for it yet, and then it may have a place at once
+            state = MemberState.PENDING
+        elif pod.deleting or pod.uid in self._leaving:
+            state = MemberState.RELEASING
+        else:
+            state = _HELD.get(hold.state, MemberState.ACTIVE)
+        return Member(pod, state, None if hold is None else hold.placement, pod.subgroup, pod.order)
+
+    def _join_line(self, gang: Gang) -> None:
+        class_ = (gang.queue, gang.priority, gang.preemptible, gang.min_member, gang.asks, len(gang.active))
+        memory = self._picture.table.smallest_gpu_memory_mib() if _asks_memory(gang) else 0
+        asked = NOTHING
+        for member in (*gang.pending, *gang.in_state(MemberState.NOMINATED)):
+            asked += cost(member.pod, memory)
+        insort(self._lines[class_], gang.turn)
+        self.requested[gang.queue] += asked
+        self._waiting[gang.key] = (class_, gang.turn, gang.queue, asked)
+        self.version += 1
+
+    def _leave_line(self, key: str) -> None:
+        known = self._waiting.pop(key, None)
+        if known is None:
+            return
+        class_, turn, queue, asked = known
+        self.requested[queue] -= asked
+        line = self._lines[class_]
+        del line[bisect_left(line, turn)]
+        if not line:
+            del self._lines[class_]
+
+
+def key_of(record: PodRecord) -> str:
+    """The key of a pod's gang; a pod without a group is a gang of its own."""
+    pod = record.pod
+    return f"{pod.namespace}/{pod.group}" if pod.group else f"{pod.namespace}/{pod.name}"
+
+
+def _asks_memory(gang: Gang) -> bool:
+    return any(member.pod.gpu.memory_mib for member in gang.members)

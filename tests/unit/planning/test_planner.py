@@ -1,0 +1,184 @@
+"""The planner on the live picture: seats, promises, evictions, and what becomes of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from extender.cluster import audit
+from extender.cluster.picture import HoldState, Picture
+from extender.model import names
+from extender.model.names import PodUID
+from extender.model.pod import Placement, Pod
+from extender.model.queue import PodGroup
+from extender.model.verdict import Reason
+from extender.planning.planner import Planner
+from extender.planning.settings import Settings
+from extender.pods.filter import filter_pod
+from tests.builders import NAMESPACE, POLICY, node, pod, queue, uid, world
+
+GATE = (names.SCHEDULING_GATE,)
+
+
+def gated(name: str, group: str = "", **given: Any) -> Pod:
+    return replace(pod(name, **{"gpus": 1, **given}), gates=GATE, group=group)
+
+
+def grouped(picture: Picture, name: str, least: int) -> None:
+    picture.upsert_group(PodGroup(NAMESPACE, name, min_member=least))
+
+
+def planner(picture: Picture, **settings: Any) -> Planner:
+    return Planner(picture, Settings(**settings))
+
+
+def state(picture: Picture, name: str) -> HoldState | None:
+    hold = picture.pods[uid(name)].hold
+    return None if hold is None else hold.state
+
+
+def seated(made: Planner) -> set[PodUID]:
+    return set(made.take_orders().seated)
+
+
+def test_a_gang_is_seated_as_a_whole_or_not_at_all() -> None:
+    picture = world(node("a", gpus=2), node("b", gpus=1))
+    made = planner(picture)
+    grouped(picture, "g", 3)
+    for name in ("g0", "g1"):
+        picture.upsert_pod(gated(name, "g"))
+    made.allocate(0.0, 0.0)
+    assert seated(made) == set()
+    assert made.verdicts[f"{NAMESPACE}/g"].reason is Reason.GANG_INCOMPLETE
+    picture.upsert_pod(gated("g2", "g"))
+    made.allocate(0.0, 0.0)
+    assert seated(made) == {uid("g0"), uid("g1"), uid("g2")}
+    assert made.verdicts == {}
+    assert audit.check(picture) == []
+    picture.upsert_pod(gated("late", "h"))
+    made.allocate(0.0, 0.0)
+    assert seated(made) == set()
+    assert picture.pods[uid("late")].verdict is not None
+
+
+def test_nothing_moved_nothing_is_planned() -> None:
+    picture = world(node("a", gpus=1))
+    made = planner(picture)
+    for name in ("p", "q"):
+        picture.upsert_pod(gated(name))
+    made.allocate(0.0, 0.0)
+    assert len(seated(made)) == 1
+    assert not made.is_behind
+    made.allocate(1.0, 1.0)
+    assert made.take_orders().refused == {}
+
+
+def test_others_make_way_and_the_place_is_held_for_whom_it_was_freed() -> None:
+    picture = world(node("n", gpus=2), projects=[queue("a", deserved=1000), queue("b", deserved=1000)])
+    for namespace in ("a", "b"):
+        picture.upsert_namespace(namespace, namespace)
+    made = planner(picture)
+    for index, name in enumerate(("a0", "a1")):
+        picture.upsert_pod(replace(pod(name, gpus=1, on="n", indices=[index]), namespace="a"))
+    picture.upsert_pod(replace(gated("b0"), namespace="b"))
+    made.allocate(0.0, 0.0)
+    assert made.may_take_back
+    made.take_back(0.0, 0.0)
+    orders = made.take_orders()
+    assert [one.uid for one in orders.evictions] == [uid("a1")]
+    assert "a/a1 was preempted by workload b/b0" in orders.evictions[0].message
+    assert (orders.seated, state(picture, "b0")) == ({}, HoldState.PROMISED)
+    # While the victim ends nobody else gets its place, whoever asks, and it is not evicted twice.
+    made.take_back(1.0, 1.0)
+    assert made.take_orders().evictions == []
+    picture.delete_pod(uid("a1"))
+    other = replace(pod("a2", gpus=1), namespace="a")
+    assert filter_pod(picture, other, ["n"], POLICY, now=2.0, planner=made, today=2.0).nodes == ()
+    made.allocate(2.0, 2.0)
+    assert seated(made) == {uid("b0")}
+    assert state(picture, "b0") is HoldState.RESERVED
+    assert audit.check(picture) == []
+    lifted = replace(picture.pods[uid("b0")].pod, gates=(), version=2)
+    assert filter_pod(picture, lifted, ["n"], POLICY, now=2.0, planner=made, today=2.0).nodes == ("n",)
+
+
+def test_an_eviction_that_is_refused_gives_the_promise_up() -> None:
+    picture = world(node("n", gpus=1), projects=[queue("a", deserved=0), queue("b", deserved=1000)])
+    for namespace in ("a", "b"):
+        picture.upsert_namespace(namespace, namespace)
+    made = planner(picture)
+    picture.upsert_pod(replace(pod("a0", gpus=1, on="n", indices=[0]), namespace="a"))
+    picture.upsert_pod(replace(gated("b0"), namespace="b"))
+    made.take_back(0.0, 0.0)
+    (eviction,) = made.take_orders().evictions
+    made.eviction_failed(eviction, 0.0, rest_s=30.0)
+    assert state(picture, "b0") is None
+    made.take_back(1.0, 1.0)
+    assert made.take_orders().evictions == []
+    made.take_back(31.0, 31.0)
+    assert [one.uid for one in made.take_orders().evictions] == [uid("a0")]
+
+
+def test_a_planned_node_that_is_not_offered_costs_the_gang_its_seats() -> None:
+    picture = world(node("a", gpus=2), node("b", gpus=2))
+    made = planner(picture)
+    grouped(picture, "g", 2)
+    members = [replace(gated(name, "g"), gates=()) for name in ("g0", "g1")]
+    for one in members:
+        picture.upsert_pod(one)
+    made.allocate(0.0, 0.0)
+    hold = picture.pods[uid("g0")].hold
+    assert hold is not None
+    elsewhere = "b" if hold.placement.node == "a" else "a"
+    answer = filter_pod(picture, members[0], [elsewhere], POLICY, now=0.0, planner=made, today=0.0)
+    assert answer.nodes == ()
+    assert answer.verdict is not None
+    assert answer.verdict.reason is Reason.NODE_NOT_OFFERED
+    made.allocate(1.0, 1.0)
+    # The node that refused one of them rests for it.
+    record = picture.pods[uid("g0")]
+    assert record.hold is not None
+    assert record.hold.placement.node == elsewhere
+
+
+def test_gangs_without_gates_are_planned_when_their_first_member_is_asked_for() -> None:
+    picture = world(node("a", gpus=2))
+    made = planner(picture)
+    grouped(picture, "g", 2)
+    first, second = (replace(gated(name, "g"), gates=()) for name in ("g0", "g1"))
+    picture.upsert_pod(first)
+    answer = filter_pod(picture, first, ["a"], POLICY, now=0.0, planner=made, today=0.0)
+    assert answer.verdict is not None
+    assert answer.verdict.reason is Reason.GANG_INCOMPLETE
+    picture.upsert_pod(second)
+    for one in (second, first):
+        assert filter_pod(picture, one, ["a"], POLICY, now=0.0, planner=made, today=0.0).nodes == ("a",)
+    assert audit.check(picture) == []
+
+
+def test_gangs_below_their_minimum_end_after_their_grace() -> None:
+    picture = world(node("n", gpus=2))
+    made = planner(picture, stale_after_s=60.0)
+    grouped(picture, "g", 2)
+    for index, name in enumerate(("g0", "g1")):
+        picture.upsert_pod(replace(pod(name, gpus=1, on="n", indices=[index]), group="g"))
+    made.take_back(0.0, 0.0)
+    picture.delete_pod(uid("g1"))
+    for now, expected in ((1.0, []), (60.0, []), (61.0, [uid("g0")])):
+        made.take_back(now, now)
+        assert [one.uid for one in made.take_orders().evictions] == expected
+
+
+def test_a_pod_that_is_bound_already_takes_no_seat() -> None:
+    picture = world(node("n", gpus=2))
+    made = planner(picture)
+    picture.upsert_pod(gated("p"))
+    made.allocate(0.0, 0.0)
+    placement = picture.pods[uid("p")].hold
+    assert placement is not None
+    picture.confirm(uid("p"), placement.placement)
+    made.allocate(0.0, 0.0)
+    assert seated(made) == {uid("p")}
+    assert state(picture, "p") is HoldState.BOUND
+    assert picture.pods[uid("p")].hold is not None
+    assert isinstance(placement.placement, Placement)
