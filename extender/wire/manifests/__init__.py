@@ -5,7 +5,7 @@ where the kube-scheduler configuration is a file of its own (a changed file then
 the Pods roll) and the images' registries are left to the administrator. `make manifests` writes `files` to
 `deploy/`; a test compares the two.
 
-Read first: `render`, `files`; then `workload.py` for what runs and `access.py` for what it may do.
+Read first: `render`, `files`; then `workload.py` and `services.py` for what runs and `access.py` for what it may do.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from extender.wire.manifests.names import (
     metadata,
 )
 from extender.wire.manifests.priorities import priority_classes
+from extender.wire.manifests.services import services
+from extender.wire.manifests.webhooks import webhooks
 from extender.wire.manifests.workload import namespace, workload
 from extender.wire.resources import crds
 
@@ -125,6 +127,9 @@ def _groups() -> dict[str, list[Json]]:
         "access": access(),
         "flow-schemas": flow_schemas(),
         "workload": workload(),
+        "services": services(),
+        # Last: from then on pods of ours need an answer.
+        "webhooks": webhooks(),
     }
 
 
