@@ -6,15 +6,19 @@ import asyncio
 import base64
 import contextlib
 import ssl
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from extender.controllers.certificates import OwnCertificate
 from extender.controllers.gates import lift
 from extender.errors import ApiError, BadRequestError, UnavailableError
 from extender.model import names
 from extender.model.names import PodUID
+from extender.servers.admission import Webhook
+from extender.servers.listener import Listener
 from extender.wire import manifests
 from tests.scenarios.cluster import Cluster
 from tests.scenarios.process import Extender
@@ -30,10 +34,11 @@ GATE = {"name": names.SCHEDULING_GATE}
 _SOON_S = 30.0
 
 
-def configurations(url: str) -> list[Json]:
+def configurations(url: str, name: str = "runai-scheduler") -> list[Json]:
     """Those that `deploy/` installs, but called at `url`: here is no Service network."""
     objects = [one for one in manifests.render() if one["kind"].endswith("WebhookConfiguration")]
     for one in objects:
+        one["metadata"]["name"] = name
         for webhook in one["webhooks"]:
             path = webhook["clientConfig"].pop("service")["path"]
             webhook["clientConfig"]["url"] = url + path
@@ -177,9 +182,9 @@ async def requests_that_are_none_are_refused_in_the_products_words(hook: Install
         ({"gpu-memory": "100"}, whole, "cannot request both GPU and GPU memory"),
         ({"gpu-memory": "0"}, {}, "gpu-memory annotation value must be a positive integer greater than 0"),
     ]
-    for annotations, spec, text in cases:
+    for request, spec, text in cases:
         with pytest.raises(BadRequestError) as refused:
-            await hook.client.create(PODS, pod("bad", annotations=annotations, **spec))
+            await hook.client.create(PODS, pod("bad", annotations=request, **spec))
         assert refused.value.message.endswith(
             f'admission webhook "pods.admission.run.ai" denied the request: {text}'
         ), refused.value.message
@@ -263,6 +268,78 @@ async def workloads_make_gated_pods(hook: Installed) -> None:
     assert await lift(hook.client, PROJECT, made[0]["metadata"]["name"], PodUID(made[0]["metadata"]["uid"]))
 
 
+async def a_rotation_refuses_nobody(hook: Installed) -> None:
+    """Certificate and authority are replaced under a stream of new pods, by a clock that starts years ago."""
+    day, now = 24 * 3600.0, time.time()
+    clock = [now - 2440 * day]
+
+    def replica() -> OwnCertificate:
+        return OwnCertificate(
+            hook.client,
+            namespace="runai",
+            secret="rotating",
+            hosts=("127.0.0.1",),
+            configurations="rotating",
+            now=lambda: clock[0],
+        )
+
+    async def is_enforced(_: str) -> bool:
+        return False
+
+    certificate, slow = replica(), replica()
+    listener, slow_listener = (
+        Listener(Webhook(is_enforced, gates=True, max_body_bytes=1 << 20).app(), "127.0.0.1:0", source.context)
+        for source in (certificate, slow)
+    )
+    await listener.start()
+    await slow_listener.start()
+    port, slow_port = (int(one.url.rpartition(":")[2]) for one in (listener, slow_listener))
+    created, stop = 0, asyncio.Event()
+
+    async def stream() -> None:
+        nonlocal created
+        while not stop.is_set():
+            await hook.client.create(PODS, pod("stream"), params={"dryRun": "All"})
+            created += 1
+
+    async def more() -> None:
+        goal = created + 20
+        async with asyncio.timeout(_SOON_S):
+            while created < goal and not task.done():
+                await asyncio.sleep(0.01)
+
+    async def bundle() -> bytes:
+        return base64.b64decode((await hook.client.get(SECRET.rpartition("/")[0] + "/rotating"))["data"]["ca.crt"])
+
+    await certificate.round()
+    clock[0] = now - 100 * day
+    for kind, one in zip(KINDS, configurations(listener.url, "rotating"), strict=True):
+        await hook.client.create(f"{HOOKS}/{kind}", one)
+    try:
+        await certificate.round()
+        await slow.round()
+        await hook.answers()
+        task = asyncio.create_task(stream())
+        await more()
+        seen = [await served_certificate(port, await bundle())]
+        for clock[0] in (now - 2 * 3600, now - 1800):  # the new authority joins, then signs
+            await certificate.round()
+            await more()
+            seen.append(await served_certificate(port, await bundle()))
+        assert seen[0] == seen[1] != seen[2]
+        assert (await bundle()).count(b"BEGIN CERTIFICATE") == 2
+        assert await served_certificate(slow_port, await bundle()) == seen[0], "a slow replica is trusted still"
+        stop.set()
+        await task  # raises what a refused pod met
+        assert created >= 60
+    finally:
+        stop.set()
+        for kind in KINDS:
+            await hook.client.delete(f"{HOOKS}/{kind}/rotating")
+        await slow_listener.stop()
+        await listener.stop()
+
+
 CHECKS = (
     pods_of_ours_are_gated_and_pods_of_others_are_left_alone,
     pods_that_come_with_their_node_are_not_gated,
@@ -273,5 +350,6 @@ CHECKS = (
     lifting_takes_our_gate_and_no_other,
     workloads_make_gated_pods,
     replicas_share_one_certificate,
+    a_rotation_refuses_nobody,
     while_it_is_down_only_pods_of_ours_wait,
 )
