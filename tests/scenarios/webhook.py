@@ -8,6 +8,7 @@ import contextlib
 import ssl
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,15 +59,19 @@ def pod(name: str, *, ours: bool = True, **spec: Any) -> Json:
 
 
 class Installed:
-    """A cluster with the webhook configurations, and the webhook as a process beside it."""
+    """A cluster with the webhook configurations, and the webhook as a process beside it.
 
-    def __init__(self, cluster: Cluster) -> None:
+    kubeconfig: what the process may do; by default everything.
+    """
+
+    def __init__(self, cluster: Cluster, kubeconfig: Path | None = None) -> None:
         self.cluster = cluster
         self.client = cluster.client
+        self._kubeconfig = kubeconfig or cluster.kubeconfig
         self.extender = self.replica("admission")
 
     def replica(self, name: str) -> Extender:
-        return Extender(self.cluster.kubeconfig, self.cluster.directory / f"{name}.log", flags=("--roles=admission",))
+        return Extender(self._kubeconfig, self.cluster.directory / f"{name}.log", flags=("--roles=admission",))
 
     @property
     def url(self) -> str:
@@ -119,8 +124,8 @@ async def served_certificate(port: int, bundle: bytes) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def installed(cluster: Cluster) -> AsyncIterator[Installed]:
-    made = Installed(cluster)
+async def installed(cluster: Cluster, kubeconfig: Path | None = None) -> AsyncIterator[Installed]:
+    made = Installed(cluster, kubeconfig)
     try:
         await made.start()
         yield made
@@ -229,12 +234,18 @@ async def lifting_takes_our_gate_and_no_other(hook: Installed) -> None:
     assert not await lift(hook.client, PROJECT, "nobody", uid)
 
 
+_RESTRICTED: Json = {  # what the namespace of the system asks of its pods
+    "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+    "container": {"securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}},
+}
+
+
 async def while_it_is_down_only_pods_of_ours_wait(hook: Installed) -> None:
     assert await hook.extender.stop() == 0
     with pytest.raises(UnavailableError, match="failed calling webhook"):
         await hook.client.create(PODS, pod("late"))
     await hook.client.create("/api/v1/namespaces/default/pods", pod("unconcerned", ours=False))
-    await hook.client.create("/api/v1/namespaces/runai/pods", pod("system"))
+    await hook.client.create("/api/v1/namespaces/runai/pods", pod("system", **_RESTRICTED))
     before = await hook.client.get(SECRET)
     await hook.extender.start()
     await hook.answers()
