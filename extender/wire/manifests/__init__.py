@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from extender.wire.manifests import cert_manager
 from extender.wire.manifests.access import access, flow_schemas
 from extender.wire.manifests.kubescheduler import configuration
 from extender.wire.manifests.names import (
@@ -38,6 +39,12 @@ from extender.wire.resources import crds
 
 __all__ = ["configuration", "files", "render", "to_yaml", "write"]
 
+_CERT_MANAGER: Json = {
+    "apiVersion": "kustomize.config.k8s.io/v1alpha1",
+    "kind": "Component",
+    "resources": ["certificate.yaml"],
+    "patches": [{"path": "patches.yaml"}],
+}
 _HEADER = "# Written by `make manifests` from extender/wire/. Change it there.\n"
 
 
@@ -70,15 +77,15 @@ def files() -> dict[str, str]:
     texts = {f"crds/{one['metadata']['name']}.yaml": to_yaml([one]) for one in groups.pop("crds")}
     texts |= {f"{name}.yaml": to_yaml(group) for name, group in groups.items()}
     resources = sorted(texts)
+    base = {**texts, CONFIG_FILE: configuration(), "kustomization.yaml": _kustomization(resources)}
+    component = {
+        "certificate.yaml": to_yaml(cert_manager.certificate()),
+        "patches.yaml": to_yaml(cert_manager.patches()),
+        "kustomization.yaml": to_yaml([_CERT_MANAGER]),
+    }
+    folders = {"base": base, "components/cert-manager": component}
     return {
-        f"base/{path}": _HEADER + text
-        for path, text in sorted(
-            {
-                **texts,
-                CONFIG_FILE: configuration(),
-                "kustomization.yaml": _kustomization(resources),
-            }.items()
-        )
+        f"{folder}/{path}": _HEADER + text for folder, paths in folders.items() for path, text in sorted(paths.items())
     }
 
 

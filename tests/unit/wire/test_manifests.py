@@ -42,8 +42,8 @@ def key(one: Json) -> tuple[str, str, str]:
 def test_the_committed_files_are_the_generated_ones() -> None:
     committed = {
         path.relative_to(DEPLOY).as_posix(): path.read_text(encoding="utf-8")
-        for path in (DEPLOY / "base").rglob("*")
-        if path.is_file()
+        for path in DEPLOY.rglob("*")
+        if path.is_file() and path.name != "README.md"
     }
     generated = files()
     assert sorted(committed) == sorted(generated)
@@ -84,6 +84,40 @@ def test_kustomize_renders_the_same_objects() -> None:
     for name, one in rendered.items():
         if one["kind"] != "ConfigMap":
             assert one == expected[name]
+
+
+@pytest.mark.skipif(kubectl() is None, reason="kubectl is not installed")
+def test_with_cert_manager_the_files_are_mounted_where_the_settings_say(tmp_path: Path) -> None:
+    binary = kubectl()
+    assert binary is not None
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    overlay = tmp_path / "overlay"
+    overlay.mkdir()
+    document = {"resources": ["../deploy/base"], "components": ["../deploy/components/cert-manager"]}
+    (overlay / "kustomization.yaml").write_text(yaml.safe_dump(document))
+    done = subprocess.run([binary, "kustomize", str(overlay)], check=True, capture_output=True, text=True, timeout=60)
+    objects = list(yaml.safe_load_all(done.stdout))
+    (certificate,) = [one for one in objects if one["kind"] == "Certificate"]
+    (issuer,) = [one for one in objects if one["kind"] == "Issuer"]
+    assert certificate["spec"]["issuerRef"]["name"] == issuer["metadata"]["name"]
+    assert "runai-scheduler-admission.runai.svc" in certificate["spec"]["dnsNames"]
+    name = f"{certificate['metadata']['namespace']}/{certificate['metadata']['name']}"
+    for one in objects:
+        if one["kind"].endswith("WebhookConfiguration"):
+            assert one["metadata"]["annotations"] == {"cert-manager.io/inject-ca-from": name}
+            assert one["webhooks"], "the patch must not replace the webhooks"
+    (found,) = [one for one in objects if key(one) == ("Deployment", "runai", "runai-scheduler-services")]
+    spec = found["spec"]["template"]["spec"]
+    (services,) = spec["containers"]
+    settings = {one["name"]: one.get("value") for one in services["env"]}
+    assert settings["RUNAI_ROLES"] == "admission"
+    (mount,) = [one for one in services["volumeMounts"] if one["name"] == "tls"]
+    assert {settings["RUNAI_TLS_CERT"], settings["RUNAI_TLS_KEY"]} == {
+        f"{mount['mountPath']}/tls.crt",
+        f"{mount['mountPath']}/tls.key",
+    }
+    (volume,) = [one for one in spec["volumes"] if one["name"] == "tls"]
+    assert volume["secret"]["secretName"] == certificate["spec"]["secretName"]
 
 
 # The objects.
