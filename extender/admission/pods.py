@@ -40,12 +40,17 @@ def is_bound(pod: Json) -> bool:
     return bool(pod["spec"].get("nodeName"))
 
 
-# Fills change the pod in place; each sees what those before it did.
+def becomes_ours(pod: Json, context: Context) -> bool:
+    """Whether the namespace makes a pod of another scheduler ours; one that comes with its node needs none."""
+    return context.enforced and not is_bound(pod)
+
+
+# Fills change the pod in place; each sees what those before it did. The pod is ours, or becomes so by the first.
 
 
 def name_scheduler(pod: Json, context: Context) -> None:
     """In a namespace that enforces it, every pod is for this scheduler."""
-    if context.enforced and not is_bound(pod):
+    if becomes_ours(pod, context):
         pod["spec"]["schedulerName"] = names.SCHEDULER_NAME
 
 
@@ -67,7 +72,7 @@ def add_gate(pod: Json, context: Context) -> None:
         pod["spec"]["schedulingGates"] = [*gates, {"name": names.SCHEDULING_GATE}]
 
 
-FILLS: tuple[Fill, ...] = (drop_forged_records, add_gate)
+FILLS: tuple[Fill, ...] = (name_scheduler, drop_forged_records, add_gate)
 
 
 # Checks return the sentence for the pod's owner, "" when all is well.

@@ -23,12 +23,9 @@ def mutate(review: Review, context: Context) -> Answer:
     Raises MalformedError for a pod that is none. The review is left as it is.
     """
     pod = _new_pod(review)
-    if pod is None:
+    if pod is None or not (pods.is_ours(pod) or pods.becomes_ours(pod, context)):
         return NOTHING
     filled = copy.deepcopy(pod)
-    pods.name_scheduler(filled, context)
-    if not pods.is_ours(filled):
-        return NOTHING
     for fill in pods.FILLS:
         fill(filled, context)
     return Answer(patch=tuple(difference(pod, filled)))

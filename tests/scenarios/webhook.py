@@ -23,6 +23,7 @@ from extender.servers.listener import Listener
 from extender.wire import manifests
 from tests.scenarios.cluster import Cluster
 from tests.scenarios.process import Extender
+from tests.scenarios.runner import Run
 
 Json = dict[str, Any]
 
@@ -234,6 +235,31 @@ async def lifting_takes_our_gate_and_no_other(hook: Installed) -> None:
     assert not await lift(hook.client, PROJECT, "nobody", uid)
 
 
+async def a_lifted_pod_is_placed(hook: Installed) -> None:
+    await hook.cluster.clear()  # of what other checks left unplaced
+    scenario = {"nodes": [{"count": 1, "gpus": 2}], "projects": {"team-a": {"deservedGpus": 2}}}
+    run = Run(scenario, hook.cluster, None)  # with all roles: one more replica of the webhook
+    try:
+        await run.extender.start()
+        await hook.cluster.start_scheduler(run.extender.url)
+        await run.furnish()
+        limits = {"container": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}}
+        held, first = [await hook.client.create(PODS, pod(name, **limits)) for name in ("held", "first")]
+        assert await lift(hook.client, PROJECT, "first", PodUID(first["metadata"]["uid"]))
+        async with asyncio.timeout(_SOON_S):
+            while not (placed := await hook.client.get(f"{PODS}/first"))["spec"].get("nodeName"):
+                await asyncio.sleep(0.05)
+        assert placed["metadata"]["annotations"][names.GPU_DEVICES_ANNOTATION] in ("0", "1")
+        # kube-scheduler had a look at everything by now, and has not asked about the one that is held.
+        assert await run.extender.decisions("filter") == 1
+        waiting = await hook.client.get(f"{PODS}/held")
+        assert waiting["metadata"]["uid"] == held["metadata"]["uid"]
+        assert "nodeName" not in waiting["spec"]
+    finally:
+        await hook.cluster.stop_scheduler()
+        await run.close()
+
+
 _RESTRICTED: Json = {  # what the namespace of the system asks of its pods
     "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
     "container": {"securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}},
@@ -362,5 +388,6 @@ CHECKS = (
     workloads_make_gated_pods,
     replicas_share_one_certificate,
     a_rotation_refuses_nobody,
+    a_lifted_pod_is_placed,
     while_it_is_down_only_pods_of_ours_wait,
 )
