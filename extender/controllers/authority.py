@@ -63,7 +63,7 @@ def renewed(material: Material | None, hosts: Sequence[str], now: float) -> Mate
         bundle = _joined(authorities)
     newest = authorities[0]
     is_useless = expiry(certificate) <= now or not any(_signed(certificate, by) for by in authorities)
-    is_old = _is_due(certificate, now) or not _signed(certificate, newest) or _hosts(certificate) != set(hosts)
+    is_old = _is_due(certificate, now) or not _signed(certificate, newest) or not set(hosts) <= _hosts(certificate)
     if is_useless or (is_old and now - _made_at(newest) >= SETTLE_S):
         pem, key = _issued(newest, authority_key, hosts, now)
     if bundle is material.bundle and pem is material.certificate:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from extender.controllers.authority import Material, renewed
 from tests.scenarios import webhook
+from tests.scenarios.process import Extender
 from tests.service.embedded import Embedded
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -22,3 +29,34 @@ async def hook() -> AsyncIterator[webhook.Installed]:
 @pytest.mark.parametrize("check", webhook.CHECKS, ids=lambda check: check.__name__)
 async def test_check(hook: webhook.Installed, check: Callable[[webhook.Installed], Awaitable[None]]) -> None:
     await check(hook)
+
+
+async def test_files_bring_the_certificate_and_a_new_one_is_served_without_a_restart(hook: webhook.Installed) -> None:
+    first, second = (renewed(None, ("127.0.0.1",), time.time()) for _ in range(2))
+    certificate, key = hook.cluster.directory / "tls.crt", hook.cluster.directory / "tls.key"
+    _write(first, certificate, key)
+    flags = ("--roles=admission", f"--tls-cert={certificate}", f"--tls-key={key}")
+    process = Extender(hook.cluster.kubeconfig, hook.cluster.directory / "files.log", flags=flags)
+    try:
+        await process.start()
+        assert await webhook.served_certificate(process.admission_port, first.bundle) == _der(first)
+        _write(second, certificate, key)
+        async with asyncio.timeout(30):
+            while True:
+                with contextlib.suppress(ssl.SSLError):  # what is served is still the old one
+                    served = await webhook.served_certificate(process.admission_port, second.bundle)
+                    break
+                await asyncio.sleep(0.1)
+        assert served == _der(second)
+        assert not process.complaints()
+    finally:
+        await process.close()
+
+
+def _write(material: Material, certificate: Path, key: Path) -> None:
+    certificate.write_bytes(material.certificate)
+    key.write_bytes(material.key)
+
+
+def _der(material: Material) -> bytes:
+    return ssl.PEM_cert_to_DER_cert(material.certificate.decode())
