@@ -63,7 +63,7 @@ class Service:
     async def start(self) -> None:
         """Connect, listen, and begin to list. Verbs answer `Error` until `wait_ready` returns.
 
-        Raises ConfigError without credentials, OSError when an address is taken.
+        Raises ConfigError without credentials or with files that are no certificate, OSError when an address is taken.
         """
         settings = self._settings
         client = self._client = await KubeClient.connect(settings.kubeconfig)
@@ -138,16 +138,16 @@ class Service:
         self._spawn(enforced.reflector.run(), "enforcement")
 
     async def wait_ready(self, timeout_s: float | None = None) -> None:
-        """Return when every first list is in. Raises UnavailableError naming what is missing after `timeout_s`."""
+        """Return when every first list and a certificate is in. Raises UnavailableError naming what is missing."""
         try:
             async with asyncio.timeout(timeout_s):
                 if "extender" in self._settings.roles:
                     await self._feed.synced()
+                    self._upkeep.adopt_pending()
                 for part in self._unready.values():
                     await part.wait()
         except TimeoutError as error:
             raise UnavailableError(f"after {timeout_s} s {self._not_ready()}") from error
-        self._upkeep.adopt_pending()
         log.info("ready", address=self.extender_url, admission=self.admission_url, metrics=self.metrics_url)
 
     def why_not(self) -> str:

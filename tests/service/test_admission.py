@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from extender.app import Service
 from extender.controllers.authority import Material, renewed
+from extender.emulator.cluster import EmbeddedCluster
+from extender.settings import Settings
 from tests.scenarios import webhook
 from tests.scenarios.process import Extender
 from tests.service.embedded import Embedded
@@ -51,6 +54,20 @@ async def test_files_bring_the_certificate_and_a_new_one_is_served_without_a_res
         assert not process.complaints()
     finally:
         await process.close()
+
+
+async def test_in_one_process_with_everything_else() -> None:
+    async with EmbeddedCluster(nodes=0) as cluster:
+        addresses = {f"{name}_address": "127.0.0.1:0" for name in ("extender", "admission", "metrics")}
+        service = Service(Settings(kubeconfig=str(cluster.kubeconfig), **addresses))
+        await cluster.install_webhooks(lambda: service.admission_url)
+        await service.start()
+        try:
+            await service.wait_ready(20)
+            made = await cluster.client.create("/api/v1/namespaces/default/pods", webhook.pod("p"))
+            assert made["spec"]["schedulingGates"] == [webhook.GATE]
+        finally:
+            await service.stop()
 
 
 def _write(material: Material, certificate: Path, key: Path) -> None:
