@@ -13,23 +13,27 @@ from prometheus_client import CollectorRegistry
 from extender import logs, metrics
 from extender.cluster.picture import Picture
 from extender.controllers.binder import Binder
+from extender.controllers.certificates import Certificate, FileCertificate, OwnCertificate
+from extender.controllers.enforcement import EnforcedNamespaces
 from extender.controllers.feed import Feed
 from extender.controllers.lease import LeaseFollower
 from extender.controllers.planning import PlanningLoop
 from extender.controllers.projects import ProjectNamespaces
 from extender.controllers.status import StatusWriter
 from extender.controllers.upkeep import Upkeep
-from extender.errors import UnavailableError
+from extender.errors import ConfigError, UnavailableError
 from extender.kube.client import KubeClient
 from extender.kube.events import EventRecorder
 from extender.planning.planner import Planner
 from extender.planning.settings import Settings as PlanningSettings
 from extender.pods.placement import Policy
 from extender.servers import snapshot
+from extender.servers.admission import Webhook
 from extender.servers.listener import Listener
 from extender.servers.operations import Operations
 from extender.servers.verbs import Verbs
 from extender.settings import Settings
+from extender.wire.manifests import names as installed
 
 _DRAIN_S = 20.0
 _NO_GC_S = 60.0
@@ -43,6 +47,7 @@ class Service:
     """`start`, `wait_ready`, `stop`. One per event loop; a second needs another pair of addresses."""
 
     extender_url = ""
+    admission_url = ""
     metrics_url = ""
 
     def __init__(self, settings: Settings) -> None:
@@ -58,11 +63,12 @@ class Service:
         self._listeners: list[Listener] = []
         self._stopping = False
         self._client: KubeClient | None = None
+        self._unready: dict[str, asyncio.Event] = {}  # what admission waits for, by name
 
     async def start(self) -> None:
         """Connect, listen, and begin to list. Verbs answer `Error` until `wait_ready` returns.
 
-        Raises ConfigError without credentials, OSError when an address is taken.
+        Raises ConfigError without credentials or with files that are no certificate, OSError when an address is taken.
         """
         settings = self._settings
         client = self._client = await KubeClient.connect(settings.kubeconfig)
@@ -95,13 +101,21 @@ class Service:
         registry = CollectorRegistry()
         registry.register(metrics.REGISTRY)
         registry.register(metrics.PictureCollector(self.picture, settings.cluster_id))
-        operations = Operations(self.picture, registry, self.why_not, self._feed.measure)
+        extends = "extender" in settings.roles
+        operations = Operations(
+            self.picture, registry, self._not_ready, self._feed.measure if extends else lambda: None
+        )
         try:
-            self.extender_url = await self._listen(Listener(verbs.app(), settings.extender_address))
+            if extends:
+                self.extender_url = await self._listen(Listener(verbs.app(), settings.extender_address))
             self.metrics_url = await self._listen(Listener(operations.app(), settings.metrics_address))
-        except OSError:
+            if "admission" in settings.roles:
+                await self._start_admission(client)
+        except (OSError, ConfigError):
             await self.stop()
             raise
+        if not extends:
+            return
         # The first lists make millions of objects and no garbage cycles: collecting meanwhile takes longer than all
         # the rest, because every collection walks everything that came before.
         gc.disable()
@@ -118,16 +132,41 @@ class Service:
         if settings.create_namespaces:
             self._spawn(self._once_synced(ProjectNamespaces(client, self.picture, is_active).run), "namespaces")
 
+    async def _start_admission(self, client: KubeClient) -> None:
+        settings = self._settings
+        certificate: Certificate
+        if settings.tls_cert and settings.tls_key:
+            certificate = FileCertificate(settings.tls_cert, settings.tls_key)
+        else:
+            service = f"{installed.ADMISSION_SERVICE}.{settings.namespace}"
+            certificate = OwnCertificate(
+                client,
+                namespace=settings.namespace,
+                secret=installed.ADMISSION_SECRET,
+                # Loopback, for whoever runs us beside the API server or looks through a port-forward.
+                hosts=(f"{service}.svc", f"{service}.svc.cluster.local", service, "localhost", "127.0.0.1"),
+                configurations=installed.WEBHOOKS,
+            )
+        enforced = EnforcedNamespaces(client)
+        webhook = Webhook(enforced.is_enforced, gates=settings.admission.gates, max_body_bytes=settings.max_body_bytes)
+        listener = Listener(webhook.app(), settings.admission_address, certificate.context)
+        self.admission_url = await self._listen(listener)
+        self._unready = {"a certificate": certificate.ready, "the first list of namespaces": enforced.reflector.synced}
+        self._spawn(certificate.run(), "certificate")
+        self._spawn(enforced.reflector.run(), "enforcement")
+
     async def wait_ready(self, timeout_s: float | None = None) -> None:
-        """Return when every first list is in. Raises UnavailableError naming what is missing after `timeout_s`."""
+        """Return when every first list and a certificate is in. Raises UnavailableError naming what is missing."""
         try:
-            await asyncio.wait_for(self._feed.synced(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                if "extender" in self._settings.roles:
+                    await self._feed.synced()
+                    self._upkeep.adopt_pending()
+                for part in self._unready.values():
+                    await part.wait()
         except TimeoutError as error:
-            raise UnavailableError(
-                f"not ready after {timeout_s} s: no list yet of {', '.join(self._feed.unready())}"
-            ) from error
-        self._upkeep.adopt_pending()
-        log.info("ready", address=self.extender_url, metrics=self.metrics_url)
+            raise UnavailableError(f"after {timeout_s} s {self._not_ready()}") from error
+        log.info("ready", address=self.extender_url, admission=self.admission_url, metrics=self.metrics_url)
 
     def why_not(self) -> str:
         """Why no verdict can be given now, "" when one can."""
@@ -137,6 +176,12 @@ class Service:
         if unready:
             return f"not ready: waiting for the first list of {', '.join(unready)}"
         return self._feed.stale(self._settings.stale_after_s)
+
+    def _not_ready(self) -> str:
+        """For /readyz: why some part of us cannot serve, "" when all can."""
+        why_not = self.why_not() if self._stopping or "extender" in self._settings.roles else ""
+        missing = [name for name, part in self._unready.items() if not part.is_set()]
+        return why_not or (f"not ready: waiting for {', '.join(missing)}" if missing else "")
 
     def snapshot(self) -> dict[str, Any]:
         return snapshot.take(self.picture)

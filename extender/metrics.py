@@ -84,6 +84,24 @@ SEATED = Counter("runai_pods_seated_total", "Pods nominated to the place that th
 EVICTIONS = Counter(
     "runai_evictions_total", "Evictions by decision and outcome.", ["action", "outcome"], registry=REGISTRY
 )
+ADMISSION_SECONDS = Histogram(
+    "runai_admission_duration_seconds",
+    "Time from the last byte of an AdmissionReview to its answer.",
+    ["webhook"],
+    buckets=_LATENCY,
+    registry=REGISTRY,
+)
+ADMISSIONS = Counter(
+    "runai_admission_reviews_total",
+    "AdmissionReviews by webhook and outcome: allowed, patched, refused, malformed, error.",
+    ["webhook", "outcome"],
+    registry=REGISTRY,
+)
+CERTIFICATE_EXPIRY = Gauge(
+    "runai_admission_certificate_expiry_timestamp_seconds",
+    "When the certificate that the webhook serves with ends, in Unix time; 0 while there is none.",
+    registry=REGISTRY,
+)
 EVENTS = Counter(
     "runai_events_total", "Kubernetes Events by fate: written, dropped, failed.", ["fate"], registry=REGISTRY
 )
@@ -96,6 +114,10 @@ for _known in Reason:
     DECISIONS.labels("filter", _known.value)
 for _outcome in ("stored", "refused", "gone", "unknown"):
     BINDS.labels(_outcome)
+for _webhook in ("mutate", "validate"):
+    ADMISSION_SECONDS.labels(_webhook)
+    for _outcome in ("allowed", "patched", "refused", "malformed", "error"):
+        ADMISSIONS.labels(_webhook, _outcome)
 for _fate in ("written", "dropped", "failed"):
     EVENTS.labels(_fate)
 

@@ -5,19 +5,24 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
 from extender.errors import ConfigError
+from extender.model import names
 from extender.packing.strategy import Strategy
+
+Role = Literal["extender", "admission"]
+ROLES: tuple[Role, ...] = ("extender", "admission")
 
 
 class PlacementSettings(BaseModel):
@@ -33,13 +38,28 @@ class PlacementSettings(BaseModel):
     cpu: Strategy = Field(Strategy.FRAGMENTATION, description="Strategy for pods without GPUs.")
 
 
+class AdmissionSettings(BaseModel):
+    """What the webhook does to new pods."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    gates: bool = Field(True, description="Hold pods of ours back with a scheduling gate until their seat is planned.")
+
+
 class Settings(BaseSettings):
     """One value of each setting; make it with `load`."""
 
     model_config = SettingsConfigDict(env_prefix="RUNAI_", env_nested_delimiter="__", extra="forbid")
 
     kubeconfig: str | None = Field(None, description="File; else $KUBECONFIG, else the in-cluster account.")
+    roles: Annotated[tuple[Role, ...], NoDecode] = Field(
+        ROLES, description="Parts of the service that this process runs, separated by commas."
+    )
     extender_address: str = Field("127.0.0.1:8888", description="Verbs. Loopback: kube-scheduler runs in the same Pod.")
+    admission_address: str = Field("0.0.0.0:9443", description="The admission webhook, over TLS.")
+    tls_cert: Path | None = Field(None, description="PEM file to serve the webhook with; none: we sign one ourselves.")
+    tls_key: Path | None = Field(None, description="Its key. Both files are read again when they change.")
+    namespace: str = Field(names.SYSTEM_NAMESPACE, description="Where we are installed: of our Secret and Service.")
     metrics_address: str = Field("0.0.0.0:9090", description="/metrics, /healthz, /readyz, /snapshot.")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     cluster_id: str = Field("", description="Label `clusterId` of the metrics.")
@@ -52,6 +72,7 @@ class Settings(BaseSettings):
         default_factory=socket.gethostname, description="Host name that kube-scheduler holds its Lease with."
     )
     placement: PlacementSettings = Field(default_factory=PlacementSettings)
+    admission: AdmissionSettings = Field(default_factory=AdmissionSettings)
     bind_timeout_s: float = Field(
         30.0, gt=0, description="All tries of one bind together: half of the 60 s that kube-scheduler waits."
     )
@@ -69,7 +90,22 @@ class Settings(BaseSettings):
     )
     max_body_bytes: int = Field(16 * 1024 * 1024, gt=0, description="A pod may be 1.5 MB, its node list as much again.")
 
-    @field_validator("extender_address", "metrics_address")
+    @field_validator("roles", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            value = [part.strip() for part in value.split(",") if part.strip()]
+        if value in ([], ()):
+            raise ValueError(f"at least one role of {', '.join(ROLES)}")
+        return value
+
+    @model_validator(mode="after")
+    def _is_pair(self) -> Settings:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together: give both or neither")
+        return self
+
+    @field_validator("extender_address", "admission_address", "metrics_address")
     @classmethod
     def _is_address(cls, value: str) -> str:
         host, _, port = value.rpartition(":")

@@ -73,7 +73,7 @@ def service(
         port = port or free_port()
         operations = free_port()
         command = [
-            sys.executable, "-c", _SERVICE, "serve", f"--kubeconfig={kubeconfig}",
+            sys.executable, "-c", _SERVICE, "serve", f"--kubeconfig={kubeconfig}", "--roles=extender",
             f"--extender-address=127.0.0.1:{port}", f"--metrics-address=127.0.0.1:{operations}",
         ]  # fmt: skip
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("RUNAI_", "KUBECONFIG"))}

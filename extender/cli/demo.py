@@ -116,6 +116,7 @@ async def _demo(options: Options) -> int:
         service = Service(
             Settings(
                 kubeconfig=str(cluster.kubeconfig),
+                roles=("extender",),
                 extender_address="127.0.0.1:0",
                 metrics_address="127.0.0.1:0",
                 lease="",

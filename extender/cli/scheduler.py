@@ -35,19 +35,31 @@ def main() -> None:
 def serve(
     config: Annotated[Path | None, typer.Option(help="YAML file of settings; flags and RUNAI_* win over it.")] = None,
     kubeconfig: Annotated[str | None, typer.Option(help="Else $KUBECONFIG, else the in-cluster account.")] = None,
+    roles: Annotated[str | None, typer.Option(help="What to run, of extender,admission [all].")] = None,
     extender_address: Annotated[str | None, typer.Option(help="HOST:PORT of the verbs [127.0.0.1:8888].")] = None,
+    admission_address: Annotated[
+        str | None, typer.Option(help="HOST:PORT of the admission webhook, TLS [0.0.0.0:9443].")
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="PEM file to serve the webhook with; else we sign our own.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its key. Both are read again when they change.")] = None,
     metrics_address: Annotated[
         str | None, typer.Option(help="HOST:PORT of /metrics and /readyz [0.0.0.0:9090].")
     ] = None,
     lease: Annotated[str | None, typer.Option(help="NAMESPACE/NAME of kube-scheduler's Lease to follow.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error [info].")] = None,
 ) -> None:
-    """Answer kube-scheduler's extender calls until SIGTERM."""
+    """Answer kube-scheduler's extender calls and the API server's admission reviews until SIGTERM."""
     try:
         settings = load(
             config,
             kubeconfig=kubeconfig,
+            roles=roles,
             extender_address=extender_address,
+            admission_address=admission_address,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
             metrics_address=metrics_address,
             lease=lease,
             log_level=log_level,

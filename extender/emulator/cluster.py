@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -87,6 +87,14 @@ class EmbeddedCluster:
         self.scheduler = MiniScheduler(self.client, config.with_extender_url(extender_url))
         self._spawn(self.scheduler.run(), "scheduler")
         return self.scheduler
+
+    async def install_webhooks(self, url: Callable[[], str]) -> None:
+        """Have the API server ask our admission webhook, as `deploy/` does; `url` says where its Service is by then.
+
+        Install before the webhook starts: it then finds the configurations that must trust it at once.
+        """
+        self.server.admission.service_resolver = lambda _namespace, _name, _port: url()
+        await self.apply(obj for obj in manifests.render() if obj["kind"].endswith("WebhookConfiguration"))
 
     async def apply(self, documents: Iterable[Json | Document], *, timeout_s: float = 10.0) -> None:
         """Create or update objects; see `Applier.apply`."""

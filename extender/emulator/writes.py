@@ -174,7 +174,14 @@ class Writer:
             raise status.bad_request("the patch is not an object")
 
         def change(old: JSON, unknown: list[str]) -> JSON:
-            return decoding.to_stored(resource, _apply_dialect(resource, content_type, old, patch), unknown)
+            uid = old["metadata"]["uid"]
+            new = decoding.to_stored(resource, _apply_dialect(resource, content_type, old, patch), unknown)
+            wanted = (new.get("metadata") or {}).get("uid")
+            if wanted and wanted != uid:
+                # A PUT fails on a precondition (409), a PATCH on validation, as on the real API server.
+                cause = status.invalid_value("metadata.uid", wanted, "field is immutable")
+                raise status.invalid_object(resource, name, [cause])
+            return new
 
         def refuse(unknown: list[str]) -> status.StatusError:
             text = body.decode(errors="replace")

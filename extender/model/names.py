@@ -28,6 +28,15 @@ SCHEDULING_GATE = "run.ai/queued"
 # Read from namespaces.
 QUEUE_LABEL = "runai/queue"
 NAMESPACE_PREFIX = "runai-"
+ENFORCE_SCHEDULER_ANNOTATION = "runai/enforce-scheduler-name"  # "true": every pod made there is for us
+
+# Namespaces of the system itself: nothing in them is held back, changed or judged.
+SYSTEM_NAMESPACE = "runai"
+RESERVATION_NAMESPACE = "runai-reservation"
+OWN_NAMESPACES = (SYSTEM_NAMESPACE, RESERVATION_NAMESPACE)
+
+# Written on pods by the admission webhook, taken off by the planner.
+SCHEDULING_GATE = "run.ai/queued"
 
 # Read from nodes (GPU feature discovery writes them).
 NODE_GPU_COUNT = "nvidia.com/gpu.count"
@@ -42,6 +51,8 @@ GPU_GROUP_LABEL = "runai-gpu-group"  # one device; several: `runai-gpu-group/<gr
 RESOURCE_TYPE_REGULAR = "Regular"
 RESOURCE_TYPE_FRACTION = "Fraction"
 WAKE_ANNOTATION = "runai/woken"
+# What the Binding says of a pod: whoever writes these when creating one, it is not us.
+RECORD_ANNOTATIONS = (GPU_DEVICES_ANNOTATION, GPU_SHARE_ANNOTATION, RESOURCE_TYPE_ANNOTATION, GPU_GROUP_LABEL)
 
 # Resources.
 GPU_RESOURCE = "nvidia.com/gpu"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+
 from aiohttp import web
 
 _KEEPALIVE_S = 120.0  # Go keeps idle connections 90 s; closing first would lose a POST
@@ -10,10 +12,11 @@ _BACKLOG = 1024  # Go keeps two idle connections a host and opens one more for e
 
 
 class Listener:
-    """One aiohttp application on one address."""
+    """One aiohttp application on one address; with `tls`, over TLS by whatever that context holds at each handshake."""
 
-    def __init__(self, app: web.Application, address: str) -> None:
+    def __init__(self, app: web.Application, address: str, tls: ssl.SSLContext | None = None) -> None:
         self._app = app
+        self._tls = tls
         self._host, _, port = address.rpartition(":")
         self._port = int(port)
         self._runner: web.AppRunner | None = None
@@ -29,10 +32,11 @@ class Listener:
             shutdown_timeout=_SHUTDOWN_S,
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host.strip("[]"), self._port, backlog=_BACKLOG)
+        site = web.TCPSite(self._runner, self._host.strip("[]"), self._port, backlog=_BACKLOG, ssl_context=self._tls)
         await site.start()
         host, port = self._runner.addresses[0][:2]
-        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        scheme = "https" if self._tls else "http"
+        self.url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     async def stop(self) -> None:
         """Stop accepting, let open requests finish for a moment, close."""

@@ -89,6 +89,21 @@ def identity(obj: Json) -> tuple[PodUID, int]:
     return PodUID(uid if isinstance(uid, str) else ""), _version(metadata.get("resourceVersion"))
 
 
+def gpu_error(obj: Json) -> str:
+    """Why the GPU request of a pod (or of a pod template) is none, "" when it is one.
+
+    For objects that are not created yet, which have no uid and perhaps no name. Raises MalformedError.
+    """
+    try:
+        resources, error = _resources(obj["spec"])
+        gpu.parse_gpu_request((obj.get("metadata") or {}).get("annotations") or {}, resources)
+    except GpuRequestError as refused:
+        return error or str(refused)
+    except (KeyError, TypeError, AttributeError) as error_:
+        raise MalformedError(f"not a Pod: {type(error_).__name__}: {str(error_)[:80]}") from error_
+    return error
+
+
 def _text(value: object) -> str:
     """A text, "" for none; another type is no pod."""
     if value is None:

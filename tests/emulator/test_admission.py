@@ -155,14 +155,26 @@ async def test_selectors(api, pod, hook, selectors: dict[str, Any], asked: bool)
     assert bool(hook.requests) is asked
 
 
-async def test_match_conditions_where_a_library_is_installed(api, pod, hook) -> None:
-    pytest.importorskip("cel")
-    condition = {"name": "ours", "expression": "object.spec.schedulerName == 'runai-scheduler'"}
+@pytest.mark.parametrize(("operator", "asked"), [("==", "ours"), ("!=", "theirs")])
+async def test_match_conditions(api, pod, hook, operator: str, asked: str) -> None:
+    condition = {"name": "ours", "expression": f"object.spec.schedulerName {operator} 'runai-scheduler'"}
     await install(api, hook, matchConditions=[condition])
     await api.create(PODS, pod("theirs"))
-    assert not hook.requests
     await api.create(PODS, pod("ours", schedulerName="runai-scheduler"))
-    assert len(hook.requests) == 1
+    assert [request["name"] for request in hook.requests] == [asked]
+
+
+@pytest.mark.parametrize("policy", ["Fail", "Ignore"])
+async def test_a_match_condition_that_reads_a_missing_field(api, pod, hook, policy: str) -> None:
+    condition = {"name": "named", "expression": "object.spec.nothing == 'x'"}
+    await install(api, hook, matchConditions=[condition], failurePolicy=policy)
+    if policy == "Ignore":
+        await api.create(PODS, pod())
+    else:
+        code, _, message = await api.refusal("POST", PODS, pod())
+        assert code == 500
+        assert "no such key: nothing" in message
+    assert not hook.requests
 
 
 async def test_a_service_is_reached_through_the_resolver(api, pod, hook) -> None:

@@ -159,6 +159,11 @@ async def test_owned_metadata_cannot_be_patched(api) -> None:
     code, _, message = await api.refusal(
         "PATCH", f"{MAPS}/m", {"metadata": {"uid": "other"}}, content_type="application/merge-patch+json"
     )
+    assert code == 422
+    assert 'metadata.uid: Invalid value: "other": field is immutable' in message
+    code, _, message = await api.refusal(
+        "PUT", f"{MAPS}/m", {**config_map(), "metadata": {"name": "m", "uid": "other"}}
+    )
     assert code == 409
     assert "UID in precondition" in message
 

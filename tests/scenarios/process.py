@@ -73,6 +73,7 @@ class Extender:
         self.port = port or free_port()
         self.log = log
         self._kubeconfig = kubeconfig
+        self.admission_port = free_port()
         self._metrics_port = free_port()
         self._flags = flags
         self._environment = dict(environment or {})
@@ -98,6 +99,7 @@ class Extender:
             "serve",
             f"--kubeconfig={self._kubeconfig}",
             f"--extender-address=127.0.0.1:{self.port}",
+            f"--admission-address=127.0.0.1:{self.admission_port}",
             f"--metrics-address=127.0.0.1:{self._metrics_port}",
             *self._flags,
         ]

@@ -34,6 +34,9 @@ def test_defaults_are_those_of_the_documentation() -> None:
     )
     assert (settings.reservation_ttl_s, settings.stale_after_s) == (120.0, 30.0)
     assert settings.create_namespaces
+    assert settings.roles == ("extender", "admission")
+    assert settings.admission_address == "0.0.0.0:9443"
+    assert settings.admission.gates
     assert settings.kubeconfig is None
 
 
@@ -55,6 +58,18 @@ def test_nested_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert load(written(tmp_path, "placement: {answer: all}\n")).placement.gpu is Strategy.SPREAD
 
 
+def test_roles_are_separated_by_commas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(roles="admission, extender").roles == ("admission", "extender")
+    assert load(written(tmp_path, "roles: [admission]\n")).roles == ("admission",)
+    monkeypatch.setenv("RUNAI_ROLES", "extender")
+    assert load().roles == ("extender",)
+
+
+def test_the_gates_of_admission_may_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNAI_ADMISSION__GATES", "false")
+    assert not load().admission.gates
+
+
 def test_kubeconfig_comes_from_the_environment_last(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", "/env")
     assert load().kubeconfig == "/env"
@@ -66,6 +81,10 @@ def test_kubeconfig_comes_from_the_environment_last(monkeypatch: pytest.MonkeyPa
     [
         ("extender_address: nowhere\n", ["extender_address", "nowhere", "HOST:PORT"]),
         ("metrics_address: 127.0.0.1:99999\n", ["metrics_address", "99999"]),
+        ("roles: everything\n", ["roles", "everything"]),
+        ("roles: []\n", ["at least one role of extender, admission"]),
+        ("tls_cert: /tls.crt\n", ["tls_cert and tls_key go together"]),
+        ("admission: {gate: true}\n", ["admission.gate"]),
         ("lease: a/b/c\n", ["lease", "NAMESPACE/NAME"]),
         ("log_level: loud\n", ["log_level", "loud"]),
         ("placement: {answer: some}\n", ["placement.answer", "some"]),

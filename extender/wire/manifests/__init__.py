@@ -5,7 +5,7 @@ where the kube-scheduler configuration is a file of its own (a changed file then
 the Pods roll) and the images' registries are left to the administrator. `make manifests` writes `files` to
 `deploy/`; a test compares the two.
 
-Read first: `render`, `files`; then `workload.py` for what runs and `access.py` for what it may do.
+Read first: `render`, `files`; then `workload.py` and `services.py` for what runs and `access.py` for what it may do.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from extender.wire.manifests import cert_manager
 from extender.wire.manifests.access import access, flow_schemas
 from extender.wire.manifests.kubescheduler import configuration
 from extender.wire.manifests.names import (
@@ -31,11 +32,19 @@ from extender.wire.manifests.names import (
     metadata,
 )
 from extender.wire.manifests.priorities import priority_classes
+from extender.wire.manifests.services import services
+from extender.wire.manifests.webhooks import webhooks
 from extender.wire.manifests.workload import namespace, workload
 from extender.wire.resources import crds
 
 __all__ = ["configuration", "files", "render", "to_yaml", "write"]
 
+_CERT_MANAGER: Json = {
+    "apiVersion": "kustomize.config.k8s.io/v1alpha1",
+    "kind": "Component",
+    "resources": ["certificate.yaml"],
+    "patches": [{"path": "patches.yaml"}],
+}
 _HEADER = "# Written by `make manifests` from extender/wire/. Change it there.\n"
 
 
@@ -68,15 +77,15 @@ def files() -> dict[str, str]:
     texts = {f"crds/{one['metadata']['name']}.yaml": to_yaml([one]) for one in groups.pop("crds")}
     texts |= {f"{name}.yaml": to_yaml(group) for name, group in groups.items()}
     resources = sorted(texts)
+    base = {**texts, CONFIG_FILE: configuration(), "kustomization.yaml": _kustomization(resources)}
+    component = {
+        "certificate.yaml": to_yaml(cert_manager.certificate()),
+        "patches.yaml": to_yaml(cert_manager.patches()),
+        "kustomization.yaml": to_yaml([_CERT_MANAGER]),
+    }
+    folders = {"base": base, "components/cert-manager": component}
     return {
-        f"base/{path}": _HEADER + text
-        for path, text in sorted(
-            {
-                **texts,
-                CONFIG_FILE: configuration(),
-                "kustomization.yaml": _kustomization(resources),
-            }.items()
-        )
+        f"{folder}/{path}": _HEADER + text for folder, paths in folders.items() for path, text in sorted(paths.items())
     }
 
 
@@ -125,6 +134,9 @@ def _groups() -> dict[str, list[Json]]:
         "access": access(),
         "flow-schemas": flow_schemas(),
         "workload": workload(),
+        "services": services(),
+        # Last: from then on pods of ours need an answer.
+        "webhooks": webhooks(),
     }
 
 

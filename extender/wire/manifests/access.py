@@ -1,8 +1,9 @@
-"""What the scheduler's Pod may do at the API server, and how its requests are ranked there.
+"""What our Pods may do at the API server, and how their requests are ranked there.
 
 kube-scheduler and the extender share one Pod and so one ServiceAccount: its rights are the sum of the stock
 roles that every kube-scheduler has and of the role below, which holds what the extender's code calls and
-nothing else. A new call in the code needs a new line here; the tests refuse wildcards.
+nothing else. The services (the admission webhook) have an account of their own, which may place no pod. A new
+call in the code needs a new line here; the tests refuse wildcards.
 """
 
 from __future__ import annotations
@@ -10,15 +11,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from extender.model.names import POD_GROUP_GROUP, RUN_AI_GROUP
-from extender.wire.manifests.names import LEASE, NAME, NAMESPACE, SERVICE_ACCOUNT, Json, metadata
+from extender.wire.manifests.names import (
+    ADMISSION_SECRET,
+    LEASE,
+    NAME,
+    NAMESPACE,
+    SERVICE_ACCOUNT,
+    SERVICES,
+    WEBHOOKS,
+    Json,
+    metadata,
+)
 
 _RBAC = "rbac.authorization.k8s.io"
 _READ = ("get", "list", "watch")
 _EXTENDER = f"{NAME}:extender"
+_ADMISSION = f"{NAME}:admission"
 
 
 def access() -> list[Json]:
-    """The ServiceAccount, its roles and their bindings."""
+    """The ServiceAccounts, their roles and the bindings between."""
+    return [*_scheduler(), *_services()]
+
+
+def _scheduler() -> list[Json]:
     return [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata(SERVICE_ACCOUNT)},
         _cluster_binding(f"{NAME}:kube-scheduler", "system:kube-scheduler"),
@@ -62,6 +78,39 @@ def access() -> list[Json]:
     ]
 
 
+def _services() -> list[Json]:
+    return [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata(SERVICES)},
+        {
+            "apiVersion": f"{_RBAC}/v1",
+            "kind": "ClusterRole",
+            "metadata": metadata(_ADMISSION, namespaced=False),
+            "rules": [
+                _rule("", ("namespaces",), _READ),  # which of them enforce our scheduler's name
+                # The authorities that vouch for the webhook's certificate.
+                _rule(
+                    "admissionregistration.k8s.io",
+                    ("mutatingwebhookconfigurations", "validatingwebhookconfigurations"),
+                    ("get", "patch"),
+                    names=(WEBHOOKS,),
+                ),
+            ],
+        },
+        _cluster_binding(_ADMISSION, _ADMISSION, SERVICES),
+        {
+            "apiVersion": f"{_RBAC}/v1",
+            "kind": "Role",
+            "metadata": metadata(_ADMISSION),
+            "rules": [
+                # The webhook's certificate, which the replicas share; `create` cannot be narrowed to a name.
+                _rule("", ("secrets",), ("create",)),
+                _rule("", ("secrets",), ("get", "update"), names=(ADMISSION_SECRET,)),
+            ],
+        },
+        _binding(_ADMISSION, _ADMISSION, NAMESPACE, SERVICES),
+    ]
+
+
 def flow_schemas() -> list[Json]:
     """Rank our requests above those of ordinary ServiceAccounts, and lease renewals apart from the rest.
 
@@ -83,27 +132,27 @@ def _rule(group: str, resources: Sequence[str], verbs: Sequence[str], names: Seq
     return {**rule, "resourceNames": list(names)} if names else rule
 
 
-def _subjects() -> list[Json]:
-    return [{"kind": "ServiceAccount", "name": SERVICE_ACCOUNT, "namespace": NAMESPACE}]
+def _subjects(account: str) -> list[Json]:
+    return [{"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}]
 
 
-def _cluster_binding(name: str, role: str) -> Json:
+def _cluster_binding(name: str, role: str, account: str = SERVICE_ACCOUNT) -> Json:
     return {
         "apiVersion": f"{_RBAC}/v1",
         "kind": "ClusterRoleBinding",
         "metadata": metadata(name, namespaced=False),
         "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": role},
-        "subjects": _subjects(),
+        "subjects": _subjects(account),
     }
 
 
-def _binding(name: str, role: str, namespace: str) -> Json:
+def _binding(name: str, role: str, namespace: str, account: str = SERVICE_ACCOUNT) -> Json:
     return {
         "apiVersion": f"{_RBAC}/v1",
         "kind": "RoleBinding",
         "metadata": metadata(name, namespace=namespace),
         "roleRef": {"apiGroup": _RBAC, "kind": "Role", "name": role},
-        "subjects": _subjects(),
+        "subjects": _subjects(account),
     }
 
 

@@ -48,14 +48,14 @@ def namespace() -> Json:
 
 def workload() -> list[Json]:
     """The Deployment, its disruption budget and the Service that Prometheus finds it by."""
-    return [_deployment(), _disruption_budget(), _metrics_service()]
+    return [_deployment(), disruption_budget(NAME, SELECTOR), _metrics_service()]
 
 
 def _deployment() -> Json:
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": _labelled(NAME),
+        "metadata": labelled(NAME, SELECTOR),
         "spec": {
             "replicas": _REPLICAS,
             "selector": {"matchLabels": dict(SELECTOR)},
@@ -75,12 +75,25 @@ def _deployment() -> Json:
 
 def _pod() -> Json:
     return {
-        "serviceAccountName": SERVICE_ACCOUNT,
-        "priorityClassName": "system-cluster-critical",  # without this Pod no other of ours is placed
-        # A Service called runai-… would put variables named RUNAI_… beside our settings.
-        "enableServiceLinks": False,
+        **pod_basics(SERVICE_ACCOUNT, SELECTOR),
         # Binds under way are finished before the process ends.
         "terminationGracePeriodSeconds": BIND_TIMEOUT_S + 10,
+        # The extender first: kubelets start containers in this order.
+        "containers": [_extender(), _kube_scheduler()],
+        "volumes": [
+            {"name": "configuration", "configMap": {"name": CONFIG_MAP}},
+            {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+        ],
+    }
+
+
+def pod_basics(service_account: str, selector: Json) -> Json:
+    """What every Pod of ours says: whose it is, that it matters, that it runs without rights, on nodes apart."""
+    return {
+        "serviceAccountName": service_account,
+        "priorityClassName": "system-cluster-critical",  # without these Pods no other of ours is placed
+        # A Service called runai-… would put variables named RUNAI_… beside our settings.
+        "enableServiceLinks": False,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": _USER_ID,
@@ -93,14 +106,8 @@ def _pod() -> Json:
                 "topologyKey": "kubernetes.io/hostname",
                 # A preference: a cluster of one node is to work as well.
                 "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": {"matchLabels": dict(SELECTOR)},
+                "labelSelector": {"matchLabels": dict(selector)},
             }
-        ],
-        # The extender first: kubelets start containers in this order.
-        "containers": [_extender(), _kube_scheduler()],
-        "volumes": [
-            {"name": "configuration", "configMap": {"name": CONFIG_MAP}},
-            {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
         ],
     }
 
@@ -111,6 +118,7 @@ def _extender() -> Json:
         "image": IMAGE,
         "args": ["serve"],
         "env": [
+            {"name": "RUNAI_ROLES", "value": "extender"},
             # Loopback only: whoever can call the verbs can bind pods.
             {"name": "RUNAI_EXTENDER_ADDRESS", "value": f"127.0.0.1:{EXTENDER_PORT}"},
             {"name": "RUNAI_METRICS_ADDRESS", "value": f"0.0.0.0:{METRICS_PORT}"},
@@ -118,12 +126,12 @@ def _extender() -> Json:
             {"name": "RUNAI_LEASE", "value": f"{NAMESPACE}/{LEASE}"},
         ],
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
-        "livenessProbe": {**_http("/healthz", "metrics"), "periodSeconds": 10, "failureThreshold": 6},
+        "livenessProbe": {**http_probe("/healthz", "metrics"), "periodSeconds": 10, "failureThreshold": 6},
         # Ready means that the first full lists are in; on a large cluster that takes a while.
-        "readinessProbe": {**_http("/readyz", "metrics"), "periodSeconds": 5, "failureThreshold": 3},
+        "readinessProbe": {**http_probe("/readyz", "metrics"), "periodSeconds": 5, "failureThreshold": 3},
         # No CPU limit: throttling would show as latency in every scheduling cycle.
         "resources": {"requests": {"cpu": "250m", "memory": "256Mi"}, "limits": {"memory": "2Gi"}},
-        "securityContext": _locked_down(),
+        "securityContext": locked_down(),
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # the root file system is read-only
     }
 
@@ -140,20 +148,21 @@ def _kube_scheduler() -> Json:
             "--v=2",
         ],
         "ports": [{"name": "https", "containerPort": KUBE_SCHEDULER_PORT}],
-        "livenessProbe": {**_http("/healthz", "https", "HTTPS"), "periodSeconds": 10, "failureThreshold": 6},
-        "readinessProbe": {**_http("/healthz", "https", "HTTPS"), "periodSeconds": 5, "failureThreshold": 3},
+        "livenessProbe": {**http_probe("/healthz", "https", "HTTPS"), "periodSeconds": 10, "failureThreshold": 6},
+        "readinessProbe": {**http_probe("/healthz", "https", "HTTPS"), "periodSeconds": 5, "failureThreshold": 3},
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "2Gi"}},
-        "securityContext": _locked_down(),
+        "securityContext": locked_down(),
         "volumeMounts": [{"name": "configuration", "mountPath": _CONFIG_DIRECTORY, "readOnly": True}],
     }
 
 
-def _disruption_budget() -> Json:
+def disruption_budget(name: str, selector: Json) -> Json:
+    """At least one of the Pods of `selector` stays when nodes are drained."""
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
-        "metadata": _labelled(NAME),
-        "spec": {"minAvailable": 1, "selector": {"matchLabels": dict(SELECTOR)}},
+        "metadata": labelled(name, selector),
+        "spec": {"minAvailable": 1, "selector": {"matchLabels": dict(selector)}},
     }
 
 
@@ -161,7 +170,7 @@ def _metrics_service() -> Json:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _labelled(f"{NAME}-metrics"),
+        "metadata": labelled(f"{NAME}-metrics", SELECTOR),
         "spec": {
             "clusterIP": "None",  # each replica is scraped by itself
             "publishNotReadyAddresses": True,  # a replica that does not become ready is the one to look at
@@ -171,16 +180,17 @@ def _metrics_service() -> Json:
     }
 
 
-def _labelled(name: str) -> Json:
+def labelled(name: str, selector: Json) -> Json:
+    """`metadata` of an object that belongs to the Pods of `selector`."""
     found = metadata(name)
-    return {**found, "labels": {**found["labels"], **SELECTOR}}
+    return {**found, "labels": {**found["labels"], **selector}}
 
 
-def _http(path: str, port: str, scheme: str = "HTTP") -> Json:
+def http_probe(path: str, port: str, scheme: str = "HTTP") -> Json:
     return {"httpGet": {"path": path, "port": port, "scheme": scheme}, "timeoutSeconds": 2}
 
 
-def _locked_down() -> Json:
+def locked_down() -> Json:
     return {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,

@@ -16,6 +16,7 @@ from extender.wire.manifests import configuration, files, render, to_yaml, write
 
 Json = dict[str, Any]
 
+ADMISSION = "runai-scheduler:admission"
 ROOT = Path(__file__).resolve().parents[3]
 DEPLOY = ROOT / "deploy"
 OBJECTS = render()
@@ -41,8 +42,8 @@ def key(one: Json) -> tuple[str, str, str]:
 def test_the_committed_files_are_the_generated_ones() -> None:
     committed = {
         path.relative_to(DEPLOY).as_posix(): path.read_text(encoding="utf-8")
-        for path in (DEPLOY / "base").rglob("*")
-        if path.is_file()
+        for path in DEPLOY.rglob("*")
+        if path.is_file() and path.name != "README.md"
     }
     generated = files()
     assert sorted(committed) == sorted(generated)
@@ -85,6 +86,40 @@ def test_kustomize_renders_the_same_objects() -> None:
             assert one == expected[name]
 
 
+@pytest.mark.skipif(kubectl() is None, reason="kubectl is not installed")
+def test_with_cert_manager_the_files_are_mounted_where_the_settings_say(tmp_path: Path) -> None:
+    binary = kubectl()
+    assert binary is not None
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    overlay = tmp_path / "overlay"
+    overlay.mkdir()
+    document = {"resources": ["../deploy/base"], "components": ["../deploy/components/cert-manager"]}
+    (overlay / "kustomization.yaml").write_text(yaml.safe_dump(document))
+    done = subprocess.run([binary, "kustomize", str(overlay)], check=True, capture_output=True, text=True, timeout=60)
+    objects = list(yaml.safe_load_all(done.stdout))
+    (certificate,) = [one for one in objects if one["kind"] == "Certificate"]
+    (issuer,) = [one for one in objects if one["kind"] == "Issuer"]
+    assert certificate["spec"]["issuerRef"]["name"] == issuer["metadata"]["name"]
+    assert "runai-scheduler-admission.runai.svc" in certificate["spec"]["dnsNames"]
+    name = f"{certificate['metadata']['namespace']}/{certificate['metadata']['name']}"
+    for one in objects:
+        if one["kind"].endswith("WebhookConfiguration"):
+            assert one["metadata"]["annotations"] == {"cert-manager.io/inject-ca-from": name}
+            assert one["webhooks"], "the patch must not replace the webhooks"
+    (found,) = [one for one in objects if key(one) == ("Deployment", "runai", "runai-scheduler-services")]
+    spec = found["spec"]["template"]["spec"]
+    (services,) = spec["containers"]
+    settings = {one["name"]: one.get("value") for one in services["env"]}
+    assert settings["RUNAI_ROLES"] == "admission"
+    (mount,) = [one for one in services["volumeMounts"] if one["name"] == "tls"]
+    assert {settings["RUNAI_TLS_CERT"], settings["RUNAI_TLS_KEY"]} == {
+        f"{mount['mountPath']}/tls.crt",
+        f"{mount['mountPath']}/tls.key",
+    }
+    (volume,) = [one for one in spec["volumes"] if one["name"] == "tls"]
+    assert volume["secret"]["secretName"] == certificate["spec"]["secretName"]
+
+
 # The objects.
 
 
@@ -114,14 +149,19 @@ def test_no_wildcards_in_roles() -> None:
         assert "nonResourceURLs" not in rule
 
 
-def test_roles_hold_what_the_extender_calls_and_nothing_that_could_do_harm() -> None:
-    granted = {
+def granted_to(part: str) -> set[tuple[str, str, str]]:
+    return {
         (group, resource, verb)
-        for _, rule in rules()
+        for role, rule in rules()
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
+        if (role == ADMISSION) == (part == "admission")
     }
+
+
+def test_roles_hold_what_the_extender_calls_and_nothing_that_could_do_harm() -> None:
+    granted = granted_to("extender")
     assert {verb for _, _, verb in granted} == {"get", "list", "watch", "create", "patch", "update"}
     assert not {resource for _, resource, _ in granted} & {
         "secrets",
@@ -146,17 +186,32 @@ def test_roles_hold_what_the_extender_calls_and_nothing_that_could_do_harm() -> 
     }
 
 
+def test_the_webhook_may_place_nothing_and_touch_one_secret() -> None:
+    hooks = {"mutatingwebhookconfigurations", "validatingwebhookconfigurations"}
+    assert granted_to("admission") == {
+        *(("", "namespaces", verb) for verb in ("get", "list", "watch")),
+        *(("", "secrets", verb) for verb in ("create", "get", "update")),
+        *(("admissionregistration.k8s.io", one, verb) for one in hooks for verb in ("get", "patch")),
+    }
+    for name, rule in rules():
+        if name == ADMISSION and rule["verbs"] != ["create"] and rule["resources"] != ["namespaces"]:
+            assert rule["resourceNames"] in (["runai-scheduler-admission-tls"], ["runai-scheduler"])
+    (role,) = [one for one in of_kind("Role") if one["metadata"]["name"] == ADMISSION]
+    assert role["metadata"]["namespace"] == "runai"
+
+
 def test_only_our_lease_may_be_written() -> None:
     config = yaml.safe_load(configuration())
     lease = config["leaderElection"]["resourceName"]
     named = [rule for _, rule in rules() if rule["resources"] == ["leases"] and rule["verbs"] != ["create"]]
     assert [rule["resourceNames"] for rule in named] == [[lease]]
-    role = next(iter(of_kind("Role")))
+    role = next(one for one in of_kind("Role") if "leader" in one["metadata"]["name"])
     assert role["metadata"]["namespace"] == config["leaderElection"]["resourceNamespace"]
 
 
 def test_every_binding_is_for_our_service_account_and_to_a_role_that_exists() -> None:
-    account = next(iter(of_kind("ServiceAccount")))["metadata"]
+    accounts = {one["metadata"]["name"]: one["metadata"]["namespace"] for one in of_kind("ServiceAccount")}
+    assert set(accounts) == {"runai-scheduler", "runai-scheduler-services"}
     ours = {(one["kind"], one["metadata"]["name"]) for one in of_kind("Role", "ClusterRole")}
     stock = {
         ("ClusterRole", "system:kube-scheduler"),
@@ -166,11 +221,9 @@ def test_every_binding_is_for_our_service_account_and_to_a_role_that_exists() ->
     bound = set()
     for binding in of_kind("RoleBinding", "ClusterRoleBinding"):
         (subject,) = binding["subjects"]
-        assert (subject["kind"], subject["name"], subject["namespace"]) == (
-            "ServiceAccount",
-            account["name"],
-            account["namespace"],
-        )
+        assert subject["kind"] == "ServiceAccount"
+        assert accounts[subject["name"]] == subject["namespace"]
+        assert (subject["name"] == "runai-scheduler-services") == (binding["roleRef"]["name"] == ADMISSION)
         bound.add((binding["roleRef"]["kind"], binding["roleRef"]["name"]))
     assert bound == ours | stock
 
@@ -192,20 +245,29 @@ def test_priority_classes_never_preempt_in_tree() -> None:
 # The Pod.
 
 
-def pod() -> Json:
-    (deployment,) = of_kind("Deployment")
-    assert deployment["spec"]["replicas"] == 2
-    spec: Json = deployment["spec"]["template"]["spec"]
+PODS = {"scheduler": "runai-scheduler", "services": "runai-scheduler-services"}
+
+
+def deployment(component: str) -> Json:
+    (found,) = [one for one in of_kind("Deployment") if one["metadata"]["name"] == PODS[component]]
+    return found
+
+
+def pod(component: str = "scheduler") -> Json:
+    deployment_ = deployment(component)
+    assert deployment_["spec"]["replicas"] == 2
+    spec: Json = deployment_["spec"]["template"]["spec"]
     return spec
 
 
 def container(name: str) -> Json:
-    found: list[Json] = [one for one in pod()["containers"] if one["name"] == name]
+    found: list[Json] = [one for part in PODS for one in pod(part)["containers"] if one["name"] == name]
     return found[0]
 
 
-def test_containers_keep_to_the_restricted_pod_security_standard() -> None:
-    spec = pod()
+@pytest.mark.parametrize("component", PODS)
+def test_containers_keep_to_the_restricted_pod_security_standard(component: str) -> None:
+    spec = pod(component)
     assert spec["securityContext"]["runAsNonRoot"] is True
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     for one in spec["containers"]:
@@ -220,11 +282,9 @@ def test_containers_keep_to_the_restricted_pod_security_standard() -> None:
 
 
 def test_images_name_no_registry() -> None:
-    assert {one["image"].partition(":")[0] for one in pod()["containers"]} == {
-        "runai-scheduler",
-        "kube-scheduler",
-    }
-    assert not any("/" in one["image"] for one in pod()["containers"])
+    images = [one["image"] for part in PODS for one in pod(part)["containers"]]
+    assert {image.partition(":")[0] for image in images} == {"runai-scheduler", "kube-scheduler"}
+    assert not any("/" in image for image in images)
 
 
 def test_probes() -> None:
@@ -236,18 +296,71 @@ def test_probes() -> None:
     assert scheduler["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "https", "scheme": "HTTPS"}
 
 
-def test_selectors_find_the_pod() -> None:
-    (deployment,) = of_kind("Deployment")
-    labels = deployment["spec"]["template"]["metadata"]["labels"].items()
-    (service,) = of_kind("Service")
-    (budget,) = of_kind("PodDisruptionBudget")
-    for selector in (
-        deployment["spec"]["selector"]["matchLabels"],
-        service["spec"]["selector"],
-        budget["spec"]["selector"]["matchLabels"],
-        pod()["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"],
-    ):
-        assert selector.items() <= labels
+@pytest.mark.parametrize("component", PODS)
+def test_selectors_find_the_pod_and_no_other(component: str) -> None:
+    labels = deployment(component)["spec"]["template"]["metadata"]["labels"]
+    wanted = {"app.kubernetes.io/name": "runai-scheduler", "app.kubernetes.io/component": component}
+    assert wanted.items() <= labels.items()
+    selectors = [
+        deployment(component)["spec"]["selector"]["matchLabels"],
+        pod(component)["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"],
+    ]
+    for one in of_kind("Service", "PodDisruptionBudget"):
+        if one["metadata"]["labels"]["app.kubernetes.io/component"] == component:
+            selectors.append(one["spec"]["selector"].get("matchLabels", one["spec"]["selector"]))
+    assert len(selectors) == {"scheduler": 4, "services": 5}[component]
+    assert all(selector == wanted for selector in selectors)
+
+
+@pytest.mark.parametrize(("name", "roles"), [("extender", "extender"), ("services", "admission")])
+def test_each_pod_runs_its_roles(name: str, roles: str) -> None:
+    settings = {one["name"]: one.get("value") for one in container(name)["env"]}
+    assert settings["RUNAI_ROLES"] == roles
+
+
+# The webhook.
+
+
+def hooks() -> list[Json]:
+    configurations = of_kind("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+    assert {one["metadata"]["name"] for one in configurations} == {"runai-scheduler"}
+    return [webhook for one in configurations for webhook in one["webhooks"]]
+
+
+def test_webhooks_fail_closed_and_fast_for_new_pods_only() -> None:
+    assert len(hooks()) == 3
+    for webhook in hooks():
+        assert webhook["failurePolicy"] == "Fail"
+        assert webhook["sideEffects"] == "None"
+        assert 2 <= webhook["timeoutSeconds"] <= 3
+        (rule,) = webhook["rules"]
+        assert (rule["operations"], rule["resources"]) == (["CREATE"], ["pods"])
+        assert "caBundle" not in webhook["clientConfig"]
+
+
+def test_the_system_and_the_control_plane_do_not_wait_for_the_webhook() -> None:
+    for webhook in hooks():
+        exempt = webhook["namespaceSelector"]["matchExpressions"][0]
+        assert (exempt["key"], exempt["operator"]) == ("kubernetes.io/metadata.name", "NotIn")
+        assert set(exempt["values"]) == {"kube-system", "runai", "runai-reservation"}
+
+
+def test_pods_of_others_are_asked_about_in_projects_only() -> None:
+    for webhook in hooks():
+        (condition,) = webhook["matchConditions"]
+        if condition["expression"] != "object.spec.schedulerName == 'runai-scheduler'":
+            assert {"key": "runai/queue", "operator": "Exists"} in webhook["namespaceSelector"]["matchExpressions"]
+
+
+def test_the_api_server_finds_the_webhook() -> None:
+    (service,) = [one for one in of_kind("Service") if one["metadata"]["name"] == "runai-scheduler-admission"]
+    (port,) = service["spec"]["ports"]
+    ports = {one["name"]: one["containerPort"] for one in container("services")["ports"]}
+    assert ports[port["targetPort"]] == 9443
+    for webhook in hooks():
+        reference = webhook["clientConfig"]["service"]
+        assert (reference["namespace"], reference["name"]) == ("runai", service["metadata"]["name"])
+        assert reference["port"] == port["port"]
 
 
 def test_the_extender_follows_the_lease_that_kube_scheduler_holds() -> None:

@@ -1,0 +1,54 @@
+"""From a review to its answer: which rules concern the object, and what they make of it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from extender.admission import pods
+from extender.admission.patch import difference
+from extender.admission.pods import Context
+from extender.errors import MalformedError
+from extender.model import names
+from extender.wire.admission import Answer, Review
+
+Json = dict[str, Any]
+
+NOTHING = Answer()
+
+
+def mutate(review: Review, context: Context) -> Answer:
+    """The patch that gives a new pod of ours what it lacks; empty for everything else.
+
+    Raises MalformedError for a pod that is none. The review is left as it is.
+    """
+    pod = _new_pod(review)
+    if pod is None or not (pods.is_ours(pod) or pods.becomes_ours(pod, context)):
+        return NOTHING
+    filled = copy.deepcopy(pod)
+    for fill in pods.FILLS:
+        fill(filled, context)
+    return Answer(patch=tuple(difference(pod, filled)))
+
+
+def validate(review: Review, context: Context) -> Answer:
+    """Every reason to refuse a new pod of ours; none for everything else. Raises MalformedError."""
+    pod = _new_pod(review)
+    if pod is None or not pods.is_ours(pod):
+        return NOTHING
+    return Answer(refusals=tuple(filter(None, (check(pod, context) for check in pods.CHECKS))))
+
+
+def asks_for_another_scheduler(review: Review) -> bool:
+    """Whether it matters for the answer what the namespace enforces. Raises MalformedError."""
+    pod = _new_pod(review)
+    return pod is not None and not pods.is_ours(pod)
+
+
+def _new_pod(review: Review) -> Json | None:
+    if review.kind != "Pod" or review.operation != "CREATE" or review.namespace in names.OWN_NAMESPACES:
+        return None
+    pod = review.obj
+    if not isinstance(pod.get("metadata"), dict) or not isinstance(pod.get("spec"), dict):
+        raise MalformedError("not a Pod: metadata or spec is missing")
+    return pod
