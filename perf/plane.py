@@ -28,6 +28,7 @@ Json = dict[str, Any]
 Say = Callable[[str], None]
 
 PLAIN, SAMPLED, ECHO, OURS = "plain", "plain, default sampling", "echo, filter", "ours"
+GATED = "ours, gated"  # as the webhook makes pods: held back until the planner has seated and nominated them
 
 _SHAPE = NodeShape(gpus=objects.GPUS, cpu="128", memory="1024Gi", gpu_memory_mib=objects.GPU_MEMORY_MIB)
 _PODS = f"/api/v1/namespaces/{objects.NAMESPACE}/pods"
@@ -55,7 +56,7 @@ async def _held(sizes: list[int], pods: int, rounds: int, say: Say) -> list[Json
             say(f"kube-scheduler: registering {size - made} more nodes")
             await add_nodes(client, size - made, _SHAPE, first=made)
             made = size
-            runs: dict[str, list[Json]] = {PLAIN: [], SAMPLED: [], ECHO: [], OURS: []}
+            runs: dict[str, list[Json]] = {PLAIN: [], SAMPLED: [], ECHO: [], OURS: [], GATED: []}
             for number in range(rounds):
                 for variant in list(runs) if number % 2 == 0 else list(reversed(runs)):
                     if variant == SAMPLED and number:
@@ -79,9 +80,11 @@ async def _held(sizes: list[int], pods: int, rounds: int, say: Say) -> list[Json
 
 
 async def _held_once(plane: ControlPlane, client: KubeClient, variant: str, pods: int) -> Json:
-    await _create_all(client, _PODS, [_pod(f"held-{number}") for number in range(pods)])
+    await _create_all(client, _PODS, [_pod(f"held-{number}", gated=variant == GATED) for number in range(pods)])
     with contextlib.ExitStack() as stack:
         url = _extender(stack, variant, plane)
+        if variant == GATED:
+            await _lifted(client)
         async with _bound(client) as bound:
             began = time.perf_counter()
             await _start_scheduler(plane, variant, url)
@@ -156,7 +159,7 @@ async def _patiently(call: Callable[[], Awaitable[object]]) -> None:
 def _extender(stack: contextlib.ExitStack, variant: str, plane: ControlPlane) -> str:
     if variant == ECHO:
         return stack.enter_context(children.helper("perf.echo")).url
-    if variant == OURS:
+    if variant in (OURS, GATED):
         return stack.enter_context(children.service(kubeconfig=plane.kubeconfig)).url
     return ""
 
@@ -222,6 +225,15 @@ async def _until(bound: list[float], count: int) -> None:
         await asyncio.sleep(0.02)
 
 
+async def _lifted(client: KubeClient) -> None:
+    """Return when no pod of the bench has a gate. Raises RuntimeError when that takes too long."""
+    deadline = time.monotonic() + _STALLED_S
+    while any(pod["spec"].get("schedulingGates") for pod in (await client.list(_PODS))[0]):
+        if time.monotonic() > deadline:
+            raise RuntimeError("pods are still gated")
+        await asyncio.sleep(0.5)
+
+
 async def _create_all(client: KubeClient, path: str, made: list[Json]) -> None:
     waiting = iter(made)
 
@@ -261,8 +273,9 @@ def _spec() -> Json:
     }
 
 
-def _pod(name: str) -> Json:
-    return {"metadata": {"name": name, "labels": {"app": "bench"}}, "spec": _spec()}
+def _pod(name: str, *, gated: bool = False) -> Json:
+    gates = {"schedulingGates": [{"name": names.SCHEDULING_GATE}]} if gated else {}
+    return {"metadata": {"name": name, "labels": {"app": "bench"}}, "spec": _spec() | gates}
 
 
 def _job(name: str) -> Json:

@@ -35,15 +35,18 @@ def no_project(gang: Gang) -> Verdict:
 
 def no_room(view: View, job: Job, members: Sequence[Member]) -> Verdict:
     """The nodes cannot hold these members together."""
-    nodes = len(view.picture.table)
-    pods = "1 pod" if len(members) == 1 else f"{len(members)} pods together"
+    request = members[0].pod.gpu
     wide = job.gang.topology
     where = f" inside one domain of level {wide.required} of topology {wide.name}" if wide and wide.required else ""
-    return no(
-        Reason.NOT_ENOUGH_RESOURCES,
+    together = f"{len(members)} pods together{where}, each " if len(members) > 1 or where else ""
+    return no(Reason.NOT_ENOUGH_RESOURCES, shortage(request, len(view.picture.table), together))
+
+
+def shortage(request: GpuRequest, nodes: int, together: str = "") -> str:
+    """What was looked for and not found. together: how many such pods at once, "" for one."""
+    return (
         f"No nodes with enough resources were found: {nodes} node(s) didn't have enough resources: "
-        f"{_lacking(members[0].pod.gpu)}. {job.gang.key} needs room for {pods}{where}, "
-        f"each requesting {asked(members[0].pod.gpu)}",
+        f"{_lacking(request)}. Requested: {together}{asked(request)}"
     )
 
 

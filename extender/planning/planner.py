@@ -22,6 +22,8 @@ from extender.planning.roster import Roster
 from extender.planning.settings import Settings
 
 _OF_A_CLASS = 64  # gangs that ask for the same, given to one plan
+_NEVER = (-1, -1)
+_NOTHING = Plan((), (), ())
 _COOLING_S = 30.0  # a node that did not accept a pod will hardly do so sooner
 _TAKING_BACK = (Action.ALLOCATE, Action.CONSOLIDATION, Action.RECLAIM, Action.PREEMPT, Action.STALE_GANG_EVICTION)
 
@@ -48,8 +50,7 @@ class Planner:
         self.roster = Roster(picture)
         self.verdicts: dict[str, Verdict] = {}  # of gangs that wait, as of the last plan
         self.orders = Orders()
-        self._allocated_at: tuple[int, int] = (-1, -1)
-        self._taken_back_at: tuple[int, int] = (-1, -1)
+        self._allocated_at = self._taken_back_at = _NEVER
         self._total: tuple[int, Amounts] = (-1, NOTHING)
         self._cooling: dict[PodUID, dict[NodeName, float]] = {}
         self._protected: dict[PodUID, float] = {}
@@ -63,19 +64,24 @@ class Planner:
     # Deciding
 
     def allocate(self, now: float, clock: float) -> None:
-        """Seat every gang that can be seated without an eviction. Nothing moved since the last time: costs nothing."""
+        """Seat gangs that can be seated without an eviction, a bounded number at a time.
+
+        `is_behind` says whether to call again. Nothing moved since the last time: costs nothing.
+        """
         self._clock = clock
         self.roster.refresh(now)
         if self._keep_promises(clock):
             self.roster.refresh(now)
-        while (at := (self._picture.generation, self.roster.version)) != self._allocated_at:
-            self._allocated_at = at
-            gangs = self.roster.waiting(_OF_A_CLASS)
-            if not gangs:
-                self._forget_verdicts(())
-                return
-            self._apply(self._plan(gangs, (Action.ALLOCATE,), now), gangs, clock)
-            self.roster.refresh(now)
+        at = (self._picture.generation, self.roster.version)
+        if at == self._allocated_at:
+            return
+        gangs = self.roster.waiting(_OF_A_CLASS)
+        has_more = self.roster.has_more(_OF_A_CLASS)
+        made = self._plan(gangs, (Action.ALLOCATE,), now) if gangs else _NOTHING
+        self._apply(made, gangs, clock)
+        self.roster.refresh(now)
+        # With more behind those that got a seat we are not done: but the verbs must have their turn in between.
+        self._allocated_at = _NEVER if has_more and made.seats else (self._picture.generation, self.roster.version)
 
     def take_back(self, now: float, clock: float) -> None:
         """Let others make way for gangs that wait, and evict stale gangs. Cost: all gangs of the cluster."""

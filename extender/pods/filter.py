@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from extender.cluster.picture import HoldState, Picture, PodRecord
 from extender.model.pod import Pod
 from extender.model.verdict import Reason, Verdict, no
+from extender.planning import explain
 from extender.planning.planner import Planner
 from extender.pods import placement
 from extender.pods.admit import admit
@@ -74,7 +75,7 @@ def filter_pod(
             picture.reserve(pod.uid, seat, now=now, expires=expires, state=HoldState.RESERVED)
             picture.judge(record, None)
             return FilterAnswer(nodes)
-        verdict = no(Reason.NOT_ENOUGH_RESOURCES, _shortage(record.pod, len(offered)))
+        verdict = no(Reason.NOT_ENOUGH_RESOURCES, explain.shortage(record.pod.gpu, len(offered)))
     return _rejected(picture, record, verdict)
 
 
@@ -120,19 +121,3 @@ def _is_of_the_gang(verdict: Verdict) -> bool:
 def _rejected(picture: Picture, record: PodRecord, verdict: Verdict) -> FilterAnswer:
     picture.judge(record, verdict)
     return FilterAnswer((), verdict)
-
-
-def _shortage(pod: Pod, offered: int) -> str:
-    gpu = pod.gpu
-    if gpu.memory_mib:
-        asked = f"{gpu.devices} X {gpu.memory_mib} MiB of GPU memory"
-    elif gpu.is_shared:
-        asked = f"{gpu.devices} X {gpu.share_milli / 1000:g} GPU"
-    elif gpu.mig:
-        asked = ", ".join(f"{count} {name}" for name, count in gpu.mig)
-    else:
-        asked = f"{gpu.devices} GPUs"
-    return (
-        f"No nodes with enough resources were found: {offered} node(s) didn't have enough resources: GPUs. "
-        f"Requested: {asked}"
-    )

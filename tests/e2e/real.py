@@ -25,7 +25,7 @@ _ESTABLISHED_S = 30.0
 class RealCluster(Cluster):
     """An async context manager; about five seconds to enter."""
 
-    abilities = frozenset({"pause_api"})
+    abilities = frozenset({"pause_api", "kube_scheduler"})
 
     def __init__(self) -> None:
         self.plane = ControlPlane()

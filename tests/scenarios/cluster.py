@@ -34,7 +34,7 @@ def kubectl_path() -> Path | None:
 class Cluster(ABC):
     """An API server with our CRDs and priority classes, workload controllers and kubelets; no nodes at first.
 
-    abilities: what scenarios may ask for beyond that (`needs:`): `pause_api`, `faults`.
+    abilities: what scenarios may ask for beyond that (`needs:`): `pause_api`, `faults`, `kube_scheduler`.
     """
 
     kubeconfig: Path

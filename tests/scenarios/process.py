@@ -177,6 +177,11 @@ class Extender:
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return [line for line in text.splitlines() if '"level":"error"' in line or '"traceback"' in line]
 
+    def answered_nodes(self) -> dict[str, str]:
+        """namespace/name of each pod that filter let pass → the node it answered last. Log level debug."""
+        lines = (json.loads(line) for line in self.log.read_text().splitlines() if '"event":"filter"' in line)
+        return {line["pod"]: line["node"] for line in lines if "node" in line}
+
     async def _end(self, number: signal.Signals) -> int | None:
         child, self._child = self._child, None
         if child is None:

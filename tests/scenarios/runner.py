@@ -1,7 +1,7 @@
 """Plays a scenario file on a cluster.
 
     title, why      what it shows, and why it matters
-    needs           abilities of the cluster (`pause_api`, `faults`) without which it is left out
+    needs           abilities of the cluster (`pause_api`, `faults`, `kube_scheduler`) without which it is left out
     environment     of the extender, such as RUNAI_PLACEMENT__ANSWER
     nodes           [{count, and the fields of emulator.nodes.NodeShape}]
     projects        name → spec;  departments: name → spec
@@ -241,6 +241,17 @@ class Run:
 
         await self._until(enough, value.get("within", _WITHIN_S), every_s=0.02)
         self._note(f"  {self._last_seen}")
+
+    async def _step_as_meant(self, value: int) -> None:
+        """So many pods are on the very node that filter answered last (log level debug tells)."""
+        meant = self.extender.answered_nodes()
+        pods, _ = await self._client.list("/api/v1/pods")
+        bound = {
+            f"{pod['metadata']['namespace']}/{pod['metadata']['name']}": pod["spec"].get("nodeName") for pod in pods
+        }
+        elsewhere = {key: (node, meant.get(key)) for key, node in bound.items() if node and node != meant.get(key)}
+        assert not elsewhere, f"bound to another node than was meant: {dict(list(elsewhere.items())[:_SHOWN])}"
+        assert sum(1 for key, node in bound.items() if node and key in meant) == value
 
     async def _step_expect(self, value: Json) -> None:
         """{within: seconds, pods: {ns/name: {…}}, sharing: [[ns/name, …], …], objects: {path: {…}}}

@@ -244,12 +244,14 @@ async def a_lifted_pod_is_placed(hook: Installed) -> None:
         await hook.cluster.start_scheduler(run.extender.url)
         await run.furnish()
         limits = {"container": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}}
-        held, first = [await hook.client.create(PODS, pod(name, **limits)) for name in ("held", "first")]
-        assert await lift(hook.client, PROJECT, "first", PodUID(first["metadata"]["uid"]))
+        more = {"container": {"resources": {"limits": {"nvidia.com/gpu": "3"}}}}  # than there is anywhere
+        held = await hook.client.create(PODS, pod("held", **more))
+        await hook.client.create(PODS, pod("first", **limits))  # lifted by the planner, nobody else
         async with asyncio.timeout(_SOON_S):
             while not (placed := await hook.client.get(f"{PODS}/first"))["spec"].get("nodeName"):
                 await asyncio.sleep(0.05)
         assert placed["metadata"]["annotations"][names.GPU_DEVICES_ANNOTATION] in ("0", "1")
+        assert "schedulingGates" not in placed["spec"]
         # kube-scheduler had a look at everything by now, and has not asked about the one that is held.
         assert await run.extender.decisions("filter") == 1
         waiting = await hook.client.get(f"{PODS}/held")
