@@ -134,12 +134,14 @@ class Gang:
     stale_after_s: float | None = None
     waits_until: float | None = None
     by_state: dict[MemberState, tuple[Member, ...]] = field(init=False, repr=False)
+    has_affinity: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         sorted_: dict[MemberState, list[Member]] = {}
         for member in sorted(self.members, key=lambda one: one.turn):
             sorted_.setdefault(member.state, []).append(member)
         object.__setattr__(self, "by_state", {state: tuple(some) for state, some in sorted_.items()})
+        object.__setattr__(self, "has_affinity", any(one.pod.affinity is not None for one in self.members))
 
     def in_state(self, *states: MemberState) -> tuple[Member, ...]:
         """Members in any of `states`, within each in the order in which they are placed."""

@@ -27,7 +27,7 @@ class Backlog:
         self._turns = Turns(view.tree)
         self._waiting: dict[ProjectName, list[tuple[JobKey, Job]]] = {}
         for job in jobs:
-            self._waiting.setdefault(job.gang.queue, []).append((_key(job), job))
+            self._waiting.setdefault(job.gang.queue, []).append((turn_of(job), job))
         for heap in self._waiting.values():
             heapq.heapify(heap)
             self._offer(heap[0][1])
@@ -47,7 +47,7 @@ class Backlog:
         """The job's turn is over; `again`: more of it waits. Its queue is weighed anew."""
         heap = self._waiting[job.gang.queue]
         if again:
-            heapq.heappush(heap, (_key(job), job))
+            heapq.heappush(heap, (turn_of(job), job))
         if heap:
             self._offer(heap[0][1])
         else:
@@ -115,5 +115,6 @@ def signature(job: Job) -> object:
     return (gang.asks, gang.min_member, gang.min_parts, gang.subgroups, gang.topology, gang.confined_to, len(job.seats))
 
 
-def _key(job: Job) -> JobKey:
+def turn_of(job: Job) -> JobKey:
+    """Sort key of the jobs of one queue: the smallest is served first."""
     return job_key(job.gang.priority, job.fill, job.gang.created, job.gang.key)

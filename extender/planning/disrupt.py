@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from extender.fairshare.reclaim import Trade, preempt_min_runtime_s, reclaim_min_runtime_s
+from extender.fairshare.order import queue_key
+from extender.fairshare.reclaim import Trade, preempt_min_runtime_s, reclaim_min_runtime_s, sides
 from extender.fairshare.tree import Standing
 from extender.model.gang import Member, MemberState
 from extender.model.names import ProjectName
 from extender.packing.strategy import Strategy
 from extender.planning import explain
-from extender.planning.allocate import Backlog, request_of, signature
+from extender.planning.allocate import Backlog, request_of, signature, turn_of
 from extender.planning.place import next_members
 from extender.planning.solve import Rules, solve
 from extender.planning.victims import Unit, by_saturation, units
@@ -68,7 +69,7 @@ def reclaim(view: View) -> None:
                 if not judged.may_lose(unit.job.standing):
                     return False
                 judged.take(unit.job.standing, unit.cost)
-            return judged.is_fair()
+            return judged.is_fair() and not _would_return(view, job, lost)
 
         others = [
             standing
@@ -116,6 +117,28 @@ def evict_stale(view: View) -> None:
         for member in job.active():
             view.evict(job, member)
         job.verdict = explain.incomplete(job)
+
+
+def _would_return(view: View, job: Job, lost: Sequence[Unit]) -> bool:
+    """Whether a victim would be served before the queue it made way for, and so take its place back at once.
+
+    What the reclaiming queue serves first may be another job of its own: that one's turn is what counts. Asked with
+    the tree as it was before the losses.
+    """
+    waiting = [one for one in view.by_queue[job.gang.queue] if one.gang.pending and one.pending() and not one.seats]
+    head = min([*waiting, job], key=turn_of)
+    request = request_of(view, next_members(head) or next_members(job))
+    for unit in lost:
+        view.tree.release(unit.job.standing, unit.cost, preemptible=True)
+    try:
+        for unit in lost:
+            ours, theirs = sides(job.standing, unit.job.standing)
+            if queue_key(theirs, unit.cost, view.tree.total) < queue_key(ours, request, view.tree.total):
+                return True
+        return False
+    finally:
+        for unit in lost:
+            view.tree.allocate(unit.job.standing, unit.cost, preemptible=True)
 
 
 def _for_each(view: View, help_: Callable[[Job, list[Member]], bool]) -> None:

@@ -14,6 +14,7 @@ from extender.model.pod import Placement, Pod
 from extender.packing import score
 from extender.packing.score import Bools, Ints, NodeArrays
 from extender.packing.strategy import Strategy
+from extender.planning.affinity import acceptable
 from extender.planning.view import Job, View
 
 
@@ -45,6 +46,9 @@ def find_seat(view: View, job: Job, member: Member, within: Bools | None, look: 
     fitting &= view.picture.allowed.row(view.constraint_of(job, pod))
     if within is not None:
         fitting &= within
+    neighbours = acceptable(view, pod)
+    if neighbours is not None:
+        fitting &= neighbours
     if pod.gpu.memory_mib:
         # By memory the price depends on the node: where the queue cannot pay it, the pod does not fit.
         fitting &= score.shares(pod.gpu, nodes) * pod.gpu.devices <= view.gpu_headroom(job)

@@ -104,6 +104,7 @@ class View:
         self.jobs: dict[str, Job] = {}
         self.by_queue: dict[ProjectName, list[Job]] = {}
         self.orphans: list[Gang] = []  # gangs of a project that does not exist
+        self.has_affinity = False
         self.causes: dict[PodUID, Cause] = {}  # of every eviction that was ever tried; `Job.evicted` says which stand
         self.action = ""  # the decision being taken
         self.serving = ""  # the gang it is taken for
@@ -119,6 +120,7 @@ class View:
             self._open(gang)
 
     def _open(self, gang: Gang) -> None:
+        self.has_affinity = self.has_affinity or gang.has_affinity
         standing = self.tree.projects.get(gang.queue)
         if standing is None:
             self.orphans.append(gang)

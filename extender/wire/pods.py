@@ -10,7 +10,7 @@ from extender.model import amounts, gpu, names
 from extender.model.gpu import NO_GPU, GpuRequestError
 from extender.model.names import NodeName, PodUID
 from extender.model.pod import Phase, Placement, Pod
-from extender.wire.constraints import parse_constraint
+from extender.wire.constraints import parse_affinity, parse_constraint
 
 Json = Mapping[str, Any]
 
@@ -66,6 +66,8 @@ def parse(obj: Json) -> Pod:
             scheduler=_text(spec.get("schedulerName")),
             gpu_products=_gpu_products(spec),
             constraint=parse_constraint(spec),
+            labels=tuple(labels.items()),
+            affinity=parse_affinity(spec) if spec.get("affinity") else None,
             placement=placement,
             deleting=bool(metadata.get("deletionTimestamp")),
             gated=bool(spec.get("schedulingGates")),
