@@ -13,7 +13,7 @@ from functools import cached_property
 
 from extender.model import names
 from extender.model.amounts import NOTHING, Amounts
-from extender.model.names import PodUID, ProjectName
+from extender.model.names import ProjectName
 from extender.model.pod import Placement, Pod
 
 
@@ -150,8 +150,11 @@ class Gang:
         return tuple(member for state in states for member in self.by_state.get(state, ()))
 
     @property
-    def pending(self) -> tuple[Member, ...]:
-        return self.in_state(MemberState.PENDING)
+    def waiting(self) -> tuple[Member, ...]:
+        """Members that do not hold anything yet, promised something or not."""
+        nominated = self.by_state.get(MemberState.NOMINATED)
+        pending = self.by_state.get(MemberState.PENDING, ())
+        return tuple(sorted(pending + nominated, key=lambda one: one.turn)) if nominated else pending
 
     @property
     def active(self) -> tuple[Member, ...]:
@@ -191,7 +194,7 @@ class Gang:
 
     @cached_property
     def asks(self) -> tuple[tuple[object, ...], ...]:
-        """What its pending members ask for, in the order in which they are placed: equal asks fare equally."""
+        """What its waiting members ask for, in the order in which they are placed: equal asks fare equally."""
         return tuple(
             (
                 one.pod.gpu,
@@ -201,7 +204,7 @@ class Gang:
                 one.pod.gpu_products,
                 self.leaf_of(one),
             )
-            for one in self.pending
+            for one in self.waiting
         )
 
     @property
@@ -215,6 +218,3 @@ def cost(pod: Pod, gpu_memory_mib: int) -> Amounts:
     if not pod.gpu.devices and not pod.gpu.mig and not pod.cpu_milli and not pod.memory_mib:
         return NOTHING
     return Amounts(pod.gpu.gpu_milli_on(gpu_memory_mib), pod.cpu_milli, pod.memory_mib)
-
-
-PodUIDs = frozenset[PodUID]

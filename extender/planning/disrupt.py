@@ -125,7 +125,7 @@ def _would_return(view: View, job: Job, lost: Sequence[Unit]) -> bool:
     What the reclaiming queue serves first may be another job of its own: that one's turn is what counts. Asked with
     the tree as it was before the losses.
     """
-    waiting = [one for one in view.by_queue[job.gang.queue] if one.gang.pending and one.pending() and not one.seats]
+    waiting = [one for one in view.by_queue[job.gang.queue] if one.gang.waiting and one.pending() and not one.seats]
     head = min([*waiting, job], key=turn_of)
     request = request_of(view, next_members(head) or next_members(job))
     for unit in lost:
@@ -169,7 +169,7 @@ def _for_each(view: View, help_: Callable[[Job, list[Member]], bool]) -> None:
 
 
 def _waiting(view: View) -> Iterator[Job]:
-    return (job for job in view.jobs.values() if job.gang.pending and job.pending() and not job.evicted)
+    return (job for job in view.jobs.values() if job.gang.waiting and job.pending() and not job.evicted)
 
 
 def _runs_since_less(view: View, job: Job, seconds: float) -> bool:

@@ -88,23 +88,6 @@ def seat_at(view: View, pod: Pod, node: NodeName) -> Placement | None:
     return seats.seat_in(ledger, pod, node, view.settings.device_strategy_for(pod))
 
 
-def is_free(view: View, pod: Pod, placement: Placement) -> bool:
-    """Whether the pod could have this very placement, devices included, in the future."""
-    ledger = view.whatif.ledger(placement.node)
-    if ledger is None or ledger.node is None or not seats.has_room(ledger, pod):
-        return False
-    if pod.gpu.mig and seats.seat_in(ledger, pod, placement.node, Strategy.BINPACK) is None:
-        return False
-    share = pod.gpu.share_on(ledger.gpu_memory_mib)
-    free = ledger.free()
-    needed = GPU if share is None else share
-    if any(index >= len(free) or free[index] < needed for index in placement.indices):
-        return False
-    # Devices that nobody recorded are any whole ones.
-    missing = pod.gpu.devices - len(placement.devices)
-    return missing <= 0 or sum(left == GPU for left in free) >= missing + len(placement.devices)
-
-
 def _take(view: View, pod: Pod, row: int | None, *, now: bool) -> tuple[Placement, bool] | None:
     name = None if row is None else view.picture.table.name_of[row]
     ledger = None if name is None else view.whatif.ledger(name)

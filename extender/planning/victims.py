@@ -14,15 +14,20 @@ from extender.fairshare.reclaim import Trade
 from extender.fairshare.tree import Standing
 from extender.model.amounts import NOTHING, Amounts
 from extender.model.gang import Member, Part
-from extender.planning.view import Job, View
+from extender.model.names import PodUID
+from extender.planning.view import Job, Seat, View
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Members of one gang that leave together, and what their queue gets rid of by it."""
+    """Members of one gang that leave together, and what their queue gets rid of by it.
+
+    seats: those of them that only have a promise, with what they were promised.
+    """
 
     job: Job
     members: tuple[Member, ...]
+    seats: dict[PodUID, Seat]
     cost: Amounts
     is_core: bool
 
@@ -80,6 +85,10 @@ def evict(view: View, unit: Unit) -> None:
 
 
 def _units_of(view: View, job: Job, *, protected: bool) -> Iterator[Unit]:
+    if any(not seat.promised or seat.given_in == view.action for seat in job.seats.values()):
+        # What this plan has just started stays, and what this decision has promised: two queues would take it from
+        # each other in turn.
+        return
     members = sorted(_present(job), key=lambda member: member.turn)
     if not members:
         return
@@ -96,8 +105,8 @@ def _units_of(view: View, job: Job, *, protected: bool) -> Iterator[Unit]:
 
 
 def _present(job: Job) -> list[Member]:
-    """Members that hold something or are promised something, and have not been touched by this plan otherwise."""
-    return job.active() + [seat.member for seat in job.seats.values() if seat.promised]
+    """Members that hold something or are promised something."""
+    return job.active() + [seat.member for seat in job.seats.values()]
 
 
 def _surplus(job: Job, part: Part, members: list[Member], held: dict[str, int]) -> Iterator[tuple[Member, ...]]:
@@ -125,11 +134,12 @@ def _surplus(job: Job, part: Part, members: list[Member], held: dict[str, int]) 
 
 
 def _unit(view: View, job: Job, members: tuple[Member, ...], *, is_core: bool) -> Unit:
+    seats = {uid: job.seats[uid] for uid in (member.pod.uid for member in members) if uid in job.seats}
     total = NOTHING
     for member in members:
-        seat = job.seats.get(member.pod.uid)
+        seat = seats.get(member.pod.uid)
         if seat is not None:
             total += seat.cost
         elif member.placement is not None:
             total += view.cost_on(member.pod, member.placement)
-    return Unit(job, members, total, is_core)
+    return Unit(job, members, seats, total, is_core)

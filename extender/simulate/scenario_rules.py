@@ -53,7 +53,7 @@ def _jobs_in_order() -> bool:
 
 def _pods_in_order() -> bool:
     members = [_member("p-0"), _member("p-1", order=1), _member("p-2", order=5), _member("p-3")]
-    placed = [one.pod.name for one in _gang("p", members).pending]
+    placed = [one.pod.name for one in _gang("p", members).waiting]
     return placed == ["p-2", "p-1", "p-0", "p-3"]
 
 
