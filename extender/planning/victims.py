@@ -85,11 +85,10 @@ def evict(view: View, unit: Unit) -> None:
 
 
 def _units_of(view: View, job: Job, *, protected: bool) -> Iterator[Unit]:
-    if any(not seat.promised or seat.given_in == view.action for seat in job.seats.values()):
-        # What this plan has just started stays, and what this decision has promised: two queues would take it from
-        # each other in turn.
-        return
-    members = sorted(_present(job), key=lambda member: member.turn)
+    # What this plan has just started stays, and what this decision has promised: two queues would take it from each
+    # other in turn. Such a gang gives up no more than what is above its minimum.
+    fresh = [uid for uid, seat in job.seats.items() if not seat.promised or seat.given_in == view.action]
+    members = sorted((one for one in _present(job) if one.pod.uid not in fresh), key=lambda member: member.turn)
     if not members:
         return
     may_go = view.settings.may_evict
@@ -100,7 +99,7 @@ def _units_of(view: View, job: Job, *, protected: bool) -> Iterator[Unit]:
             del core[member]
         if all(may_go(member.pod) for member in portion):
             yield _unit(view, job, portion, is_core=False)
-    if core and not protected and all(may_go(member.pod) for member in core):
+    if core and not protected and not fresh and all(may_go(member.pod) for member in core):
         yield _unit(view, job, tuple(core), is_core=True)
 
 
