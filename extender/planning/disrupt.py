@@ -7,6 +7,7 @@ has, unless it was turned away for a reason of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
 from extender.fairshare.order import queue_key
 from extender.fairshare.reclaim import Trade, preempt_min_runtime_s, reclaim_min_runtime_s, sides
@@ -20,6 +21,8 @@ from extender.planning.place import next_members
 from extender.planning.solve import Rules, solve
 from extender.planning.victims import Unit, by_saturation, units
 from extender.planning.view import Job, View
+
+_CHOICE = 512  # victims to choose from beyond those that may all be taken
 
 
 def consolidate(view: View) -> None:
@@ -77,7 +80,16 @@ def reclaim(view: View) -> None:
             if standing is not job.standing and name in view.by_queue and any(standing.allocated)
         ]
         rules = Rules(is_fair, most=view.settings.most_evictions)
-        return solve(view, job, by_saturation(trade(), others, units_in), rules)
+        # First whom fairness names. Where those make no room together, because they sit on different nodes, or it
+        # would not be fair to somebody above, choose among more; what is not needed is given back in either case.
+        return any(
+            solve(view, job, victims, rules)
+            for victims in (
+                by_saturation(trade(), others, units_in),
+                islice(by_saturation(trade(), others, units_in, beyond=True), _CHOICE),
+                by_saturation(trade(), others, units_in, own_branch_first=True),
+            )
+        )
 
     _for_each(view, help_)
 

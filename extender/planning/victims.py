@@ -44,25 +44,31 @@ def units(view: View, jobs: Iterable[Job], is_protected: Callable[[Job], bool]) 
 
 
 def by_saturation(
-    trade: Trade, standings: Iterable[Standing], units_in: Callable[[Standing], list[Unit]]
+    trade: Trade,
+    standings: Iterable[Standing],
+    units_in: Callable[[Standing], list[Unit]],
+    *,
+    own_branch_first: bool = False,
+    beyond: bool = False,
 ) -> Iterator[Unit]:
     """Victims for a trade: of the queue most above its share, then of whichever is so after that loss.
 
-    Each unit is counted as taken in `trade`. A queue that may lose nothing more is left out from then on. The tree
-    must be as it was when the trade began while the iterator runs.
+    Each unit is counted as taken in `trade`. A queue that may lose nothing more is left out from then on; with
+    `beyond` only one that may lose nothing at all, for a choice among more victims than can be taken in the end. The
+    tree must be as it was when the trade began while the iterator runs.
     """
-    keys = {standing.queue.name: trade.victim_key(standing) for standing in standings}
     left = {standing.queue.name: standing for standing in standings}
+    keys = {name: trade.victim_key(one, own_branch_first=own_branch_first) for name, one in left.items()}
     portions: dict[str, Iterator[Unit]] = {}
     while left:
         name = max(left, key=lambda one: keys[one])
         standing = left[name]
         # Losses only ever lower a key: one that is still the largest when made anew is the largest of all.
-        fresh = trade.victim_key(standing)
+        fresh = trade.victim_key(standing, own_branch_first=own_branch_first)
         if fresh != keys[name]:
             keys[name] = fresh
             continue
-        if not trade.may_lose(standing):
+        if not (beyond and name in portions) and not trade.may_lose(standing):
             del left[name]
             continue
         if name not in portions:
