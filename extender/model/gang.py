@@ -135,12 +135,18 @@ class Gang:
     waits_until: float | None = None
     by_state: dict[MemberState, tuple[Member, ...]] = field(init=False, repr=False)
     has_affinity: bool = field(init=False, repr=False)
+    held: dict[str, int] = field(init=False, repr=False)  # leaf → ACTIVE members
 
     def __post_init__(self) -> None:
         sorted_: dict[MemberState, list[Member]] = {}
         for member in sorted(self.members, key=lambda one: one.turn):
             sorted_.setdefault(member.state, []).append(member)
         object.__setattr__(self, "by_state", {state: tuple(some) for state, some in sorted_.items()})
+        held: dict[str, int] = {}
+        for member in self.by_state.get(MemberState.ACTIVE, ()):
+            leaf = self.leaf_of(member)
+            held[leaf] = held.get(leaf, 0) + 1
+        object.__setattr__(self, "held", held)
         object.__setattr__(self, "has_affinity", any(one.pod.affinity is not None for one in self.members))
 
     def in_state(self, *states: MemberState) -> tuple[Member, ...]:

@@ -36,7 +36,7 @@ def consolidate(view: View) -> None:
         if _is_short(view, members):
             return False
         others = (other for other in view.jobs.values() if other is not job and other.gang.preemptible)
-        victims = iter(units(view, others, lambda _: False))
+        victims = units(view, others, lambda _: False)
         rules = Rules(lambda _: True, only_moves=True, most=view.settings.most_moves)
         return solve(view, job, victims, rules)
 
@@ -61,7 +61,7 @@ def reclaim(view: View) -> None:
         if not trade().is_entitled():
             return False
 
-        def units_in(standing: Standing) -> list[Unit]:
+        def units_in(standing: Standing) -> Iterator[Unit]:
             least_s = reclaim_min_runtime_s(standing, job.standing, view.settings.runtime_scope)
             jobs = (one for one in view.by_queue[ProjectName(standing.queue.name)] if one.gang.preemptible)
             return units(view, jobs, lambda one: _runs_since_less(view, one, least_s))
@@ -104,7 +104,7 @@ def preempt(view: View) -> None:
             for other in view.by_queue[job.gang.queue]
             if other.gang.preemptible and other.gang.priority < job.gang.priority
         )
-        victims = iter(units(view, below, lambda one: _runs_since_less(view, one, least_s)))
+        victims = units(view, below, lambda one: _runs_since_less(view, one, least_s))
         rules = Rules(lambda _: True, most=view.settings.most_evictions)
         return solve(view, job, victims, rules)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 from extender.fairshare.reclaim import Trade
 from extender.fairshare.tree import Standing
@@ -32,21 +33,33 @@ class Unit:
     is_core: bool
 
 
-def units(view: View, jobs: Iterable[Job], is_protected: Callable[[Job], bool]) -> list[Unit]:
+def units(view: View, jobs: Iterable[Job], is_protected: Callable[[Job], bool]) -> Iterator[Unit]:
     """What these gangs, all of one queue or of equal standing, could give up, who leaves first in front.
 
     is_protected: the gang keeps its core; members above its minimum may go all the same.
+    The state is read as the iterator runs: a gang whose turn has not come may still change. Cost: a sort of the
+    gangs, then what each unit taken costs.
     """
     ordered = sorted(jobs, key=lambda job: (job.gang.created, job.gang.key), reverse=True)
-    found = [unit for job in ordered for unit in _units_of(view, job, protected=is_protected(job))]
-    found.sort(key=lambda unit: (unit.job.gang.priority, unit.is_core))
-    return found
+    ordered.sort(key=lambda job: job.gang.priority)
+    for _, equals in groupby(ordered, key=lambda job: job.gang.priority):
+        cores = []
+        for job in equals:
+            portions, core = _portions(job, view.action)
+            may_go = view.settings.may_evict
+            for portion in portions:
+                if all(may_go(member.pod) for member in portion):
+                    yield _unit(view, job, portion, is_core=False)
+            if core and all(may_go(member.pod) for member in core) and not is_protected(job):
+                cores.append((job, core))
+        for job, core in cores:
+            yield _unit(view, job, core, is_core=True)
 
 
 def by_saturation(
     trade: Trade,
     standings: Iterable[Standing],
-    units_in: Callable[[Standing], list[Unit]],
+    units_in: Callable[[Standing], Iterator[Unit]],
     *,
     own_branch_first: bool = False,
     beyond: bool = False,
@@ -72,7 +85,7 @@ def by_saturation(
             del left[name]
             continue
         if name not in portions:
-            portions[name] = iter(units_in(standing))
+            portions[name] = units_in(standing)
         unit = next(portions[name], None)
         if unit is None:
             del left[name]
@@ -90,23 +103,20 @@ def evict(view: View, unit: Unit) -> None:
             view.evict(unit.job, member)
 
 
-def _units_of(view: View, job: Job, *, protected: bool) -> Iterator[Unit]:
-    # What this plan has just started stays, and what this decision has promised: two queues would take it from each
-    # other in turn. Such a gang gives up no more than what is above its minimum.
-    fresh = [uid for uid, seat in job.seats.items() if not seat.promised or seat.given_in == view.action]
-    members = sorted((one for one in _present(job) if one.pod.uid not in fresh), key=lambda member: member.turn)
-    if not members:
-        return
-    may_go = view.settings.may_evict
-    held = dict(job.held)
-    core = dict.fromkeys(members)
-    for portion in _surplus(job, job.gang.tree, members, held):
-        for member in portion:
-            del core[member]
-        if all(may_go(member.pod) for member in portion):
-            yield _unit(view, job, portion, is_core=False)
-    if core and not protected and not fresh and all(may_go(member.pod) for member in core):
-        yield _unit(view, job, tuple(core), is_core=True)
+def _portions(job: Job, action: str) -> tuple[list[tuple[Member, ...]], tuple[Member, ...]]:
+    """What a gang has above its minimum, in portions, and its core.
+
+    What this plan has just started stays, and what `action` itself has promised: two queues would take it from each
+    other in turn. Such a gang has no core to give.
+    """
+    fresh = [uid for uid, seat in job.seats.items() if not seat.promised or seat.given_in == action]
+    members = [one for one in _present(job) if one.pod.uid not in fresh]
+    if len(members) <= 1 and not fresh and not job.gang.subgroups and job.gang.min_member == 1:
+        return [], tuple(members)  # the commonest gang is one pod
+    members.sort(key=lambda member: member.turn)
+    portions = list(_surplus(job, job.gang.tree, members, dict(job.held)))
+    above = {member.pod.uid for portion in portions for member in portion}
+    return portions, () if fresh else tuple(one for one in members if one.pod.uid not in above)
 
 
 def _present(job: Job) -> list[Member]:

@@ -66,10 +66,7 @@ class Job:
         self.standing = standing
         self.seats: dict[PodUID, Seat] = {}
         self.evicted: dict[PodUID, Seat] = {}
-        self.held: dict[str, int] = {}
-        for member in gang.active:
-            leaf = gang.leaf_of(member)
-            self.held[leaf] = self.held.get(leaf, 0) + 1
+        self.held = dict(gang.held)
         self.verdict: Verdict | None = None
         self.moving: tuple[Member, ...] = ()  # evicted members for which another place is being sought
 
@@ -125,8 +122,9 @@ class View:
         for gang in gangs:
             self._open(gang)
         for job in self.jobs.values():
-            for member in job.gang.in_state(MemberState.NOMINATED):
-                self._renew(job, member)
+            if MemberState.NOMINATED in job.gang.by_state:
+                for member in job.gang.in_state(MemberState.NOMINATED):
+                    self._renew(job, member)
 
     def _open(self, gang: Gang) -> None:
         self.has_affinity = self.has_affinity or gang.has_affinity
@@ -136,7 +134,7 @@ class View:
             return
         job = self.jobs[gang.key] = Job(gang, standing)
         self.by_queue.setdefault(gang.queue, []).append(job)
-        for member in gang.in_state(MemberState.RELEASING):
+        for member in gang.by_state.get(MemberState.RELEASING, ()):
             if member.placement is not None:
                 self.whatif.evict(member.pod, member.placement)
 
