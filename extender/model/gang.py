@@ -167,6 +167,11 @@ class Gang:
         return self.in_state(MemberState.ACTIVE)
 
     @cached_property
+    def is_met(self) -> bool:
+        """Whether its ACTIVE members make up its minimum."""
+        return self.tree.is_met(self.held)
+
+    @cached_property
     def tree(self) -> Part:
         """The gang as a tree of parts; without subgroups a single leaf named ""."""
         if not self.subgroups:

@@ -63,7 +63,7 @@ def fulfil(view: View) -> None:
 
     Those that a gang's minimum needs start together; until all of them can, none does.
     """
-    for job in view.jobs.values():
+    for job in view.waiting:
         promised = [uid for uid, seat in job.seats.items() if seat.promised]
         if not promised:
             continue
@@ -89,7 +89,7 @@ def _fulfil(view: View, job: Job, uid: PodUID) -> bool:
 
 def allocate(view: View) -> None:
     """Seat whoever can be seated without an eviction; the others get their verdict."""
-    backlog = Backlog(view, (job for job in view.jobs.values() if job.gang.waiting))
+    backlog = Backlog(view, view.waiting)
     no_room: dict[object, Verdict] = {}
     over: dict[object, Verdict] = {}
 

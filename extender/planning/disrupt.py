@@ -114,7 +114,7 @@ def preempt(view: View) -> None:
 def evict_stale(view: View) -> None:
     """Gangs that have held less than their minimum for longer than their grace give up what they hold."""
     view.serving = ""
-    for job in view.jobs.values():
+    for job in view.short:
         gang = job.gang
         grace_s = view.settings.stale_after_s if gang.stale_after_s is None else gang.stale_after_s
         if grace_s < 0 or gang.in_state(MemberState.DONE) or not job.active():
@@ -181,7 +181,7 @@ def _for_each(view: View, help_: Callable[[Job, list[Member]], bool]) -> None:
 
 
 def _waiting(view: View) -> Iterator[Job]:
-    return (job for job in view.jobs.values() if job.gang.waiting and job.pending() and not job.evicted)
+    return (job for job in view.waiting if job.pending() and not job.evicted)
 
 
 def _runs_since_less(view: View, job: Job, seconds: float) -> bool:

@@ -106,7 +106,7 @@ def plan(
 def _result(view: View) -> Plan:
     seats: list[PlannedSeat] = []
     evictions: list[Eviction] = []
-    for key, job in view.jobs.items():
+    for key, job in view.touched.items():
         seats += (PlannedSeat(key, uid, seat.placement, not seat.promised) for uid, seat in job.seats.items())
         for uid in job.evicted:
             action = Action(view.causes[uid].action)
@@ -118,8 +118,11 @@ def _explanations(view: View) -> Iterable[Explanation]:
     for gang in view.orphans:
         if gang.waiting:
             yield Explanation(gang.key, explain.no_project(gang), 0)
-    for jobs in view.by_queue.values():
-        waiting: list[Job] = sorted((job for job in jobs if job.verdict is not None), key=lambda job: job.gang.turn)
-        for position, job in enumerate(waiting, start=1):
-            if job.verdict is not None:
-                yield Explanation(job.gang.key, job.verdict, position)
+    queues: dict[str, list[Job]] = {}
+    for job in view.waiting:
+        if job.verdict is not None:
+            queues.setdefault(job.gang.queue, []).append(job)
+    for jobs in queues.values():
+        for position, job in enumerate(sorted(jobs, key=lambda job: job.gang.turn), start=1):
+            assert job.verdict is not None
+            yield Explanation(job.gang.key, job.verdict, position)

@@ -44,7 +44,7 @@ def solve(view: View, job: Job, victims: Iterator[Unit], rules: Rules) -> bool:
 
     Cost: O(log victims) attempts to place the gang, except for `only_moves`, where every further victim is tried.
     """
-    promised = {unit_job.gang.key: len(unit_job.seats) for unit_job in view.jobs.values() if unit_job.seats}
+    promised = {unit_job.gang.key: len(unit_job.seats) for unit_job in view.touched.values() if unit_job.seats}
     if not _solve(view, job, victims, rules):
         return False
     for key, seats in promised.items():

@@ -106,6 +106,9 @@ class View:
         self.jobs: dict[str, Job] = {}
         self.by_queue: dict[ProjectName, list[Job]] = {}
         self.orphans: list[Gang] = []  # gangs of a project that does not exist
+        self.waiting: list[Job] = []  # gangs with members that held nothing when the plan began
+        self.short: list[Job] = []  # gangs that held something then, and less than their minimum
+        self.touched: dict[str, Job] = {}  # gangs given something or robbed of something, if only in a try
         self.has_affinity = False
         self.causes: dict[PodUID, Cause] = {}  # of every eviction that was ever tried; `Job.evicted` says which stand
         self.heirs: dict[str, str] = {}  # gang that gave up a promised seat → gang that has it now
@@ -121,10 +124,9 @@ class View:
         tree.refresh()
         for gang in gangs:
             self._open(gang)
-        for job in self.jobs.values():
-            if MemberState.NOMINATED in job.gang.by_state:
-                for member in job.gang.in_state(MemberState.NOMINATED):
-                    self._renew(job, member)
+        for job in self.waiting:
+            for member in job.gang.in_state(MemberState.NOMINATED):
+                self._renew(job, member)
 
     def _open(self, gang: Gang) -> None:
         self.has_affinity = self.has_affinity or gang.has_affinity
@@ -134,6 +136,10 @@ class View:
             return
         job = self.jobs[gang.key] = Job(gang, standing)
         self.by_queue.setdefault(gang.queue, []).append(job)
+        if MemberState.PENDING in gang.by_state or MemberState.NOMINATED in gang.by_state:
+            self.waiting.append(job)
+        if not gang.is_met and MemberState.ACTIVE in gang.by_state:
+            self.short.append(job)
         for member in gang.by_state.get(MemberState.RELEASING, ()):
             if member.placement is not None:
                 self.whatif.evict(member.pod, member.placement)
@@ -248,6 +254,7 @@ class View:
     def _count(self, job: Job, member: Member, by: int) -> None:
         leaf = job.gang.leaf_of(member)
         job.held[leaf] = job.held.get(leaf, 0) + by
+        self.touched[job.gang.key] = job
 
     def _charge(self, job: Job, amounts: Amounts) -> None:
         self.tree.allocate(job.standing, amounts, preemptible=job.gang.preemptible)
