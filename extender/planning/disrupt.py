@@ -13,7 +13,7 @@ from extender.fairshare.order import queue_key
 from extender.fairshare.reclaim import Trade, preempt_min_runtime_s, reclaim_min_runtime_s, sides
 from extender.fairshare.tree import Standing
 from extender.model.gang import Member, MemberState
-from extender.model.names import ProjectName
+from extender.model.names import NodeName, ProjectName
 from extender.packing.strategy import Strategy
 from extender.planning import explain
 from extender.planning.allocate import Backlog, request_of, signature, turn_of
@@ -22,23 +22,33 @@ from extender.planning.solve import Rules, solve
 from extender.planning.victims import Unit, by_saturation, units
 from extender.planning.view import Job, View
 
+_NODES = 16  # that consolidation tries to empty one by one
 _CHOICE = 512  # victims to choose from beyond those that may all be taken
 
 
 def consolidate(view: View) -> None:
     """Move preemptible members so that a preemptible job fits; only if every one of them has a new place."""
+    hopeless: set[object] = set()  # signatures of those for whom nothing could be moved, whatever their queue
 
     def help_(job: Job, members: list[Member]) -> bool:
         if not job.gang.preemptible or _strategy_of(view, members) is Strategy.SPREAD:
             return False
         if not job.standing.admits(request_of(view, members, least=True), preemptible=True):
             return False  # moving others changes nothing about what the queue may hold
-        if _is_short(view, members):
+        asks = signature(job)
+        if asks in hopeless or _is_short(view, members):
             return False
-        others = (other for other in view.jobs.values() if other is not job and other.gang.preemptible)
-        victims = units(view, others, lambda _: False)
+        others = [other for other in view.jobs.values() if other is not job and other.gang.preemptible]
         rules = Rules(lambda _: True, only_moves=True, most=view.settings.most_moves)
-        return solve(view, job, victims, rules)
+        # In order of victims first; then node by node, those first that lack least.
+        helped = solve(view, job, units(view, others, lambda _: False), rules) or any(
+            solve(view, job, iter(there), rules) for there in _by_node(view, others)
+        )
+        if helped:
+            hopeless.clear()
+        else:
+            hopeless.add(asks)
+        return helped
 
     _for_each(view, help_)
 
@@ -129,6 +139,21 @@ def evict_stale(view: View) -> None:
         for member in job.active():
             view.evict(job, member)
         job.verdict = explain.incomplete(job)
+
+
+def _by_node(view: View, jobs: Iterable[Job]) -> Iterator[list[Unit]]:
+    """What could leave each of the nodes that have most free GPU and somebody who can leave."""
+    there: dict[NodeName, list[Unit]] = {}
+    for unit in units(view, jobs, lambda _: False):
+        nodes = {member.placement.node for member in unit.members if member.placement is not None}
+        if len(nodes) == 1 and not unit.seats:
+            there.setdefault(nodes.pop(), []).append(unit)
+    view.whatif.flush()
+    table, free = view.picture.table, view.picture.table.arrays().total_free
+    ordered = sorted(
+        (name for name in there if name in table.row_of), key=lambda name: (-int(free[table.row_of[name]]), name)
+    )
+    return (there[name] for name in ordered[:_NODES])
 
 
 def _would_return(view: View, job: Job, lost: Sequence[Unit]) -> bool:

@@ -55,8 +55,8 @@ def test_eviction(case: str, text: str) -> None:
             "documented.yaml",
             Reason.NON_PREEMPTIBLE_OVER_QUOTA,
             (
-                "Non-preemptible workload is over quota. Workload requested 1 GPUs, but team-a quota is 2 GPUs, while 1.5 "
-                "GPUs are already allocated for non-preemptible pods. Use a preemptible workload to go over quota."
+                "Non-preemptible workload is over quota. Workload requested 1 GPUs, but team-a quota is 2 GPUs, while "
+                "1.5 GPUs are already allocated for non-preemptible pods. Use a preemptible workload to go over quota."
             ),
         ),
         (
@@ -64,8 +64,8 @@ def test_eviction(case: str, text: str) -> None:
             "documented.yaml",
             Reason.OVER_LIMIT,
             (
-                "team-a quota has reached the allowable limit of GPUs. Limit is 4 GPUs, currently 3.5 GPUs allocated and "
-                "workload requested 1 GPUs"
+                "team-a quota has reached the allowable limit of GPUs. Limit is 4 GPUs, currently 3.5 GPUs allocated "
+                "and workload requested 1 GPUs"
             ),
         ),
         ("s10-gang-waits", "documented.yaml", Reason.NOT_ENOUGH_RESOURCES, "needs room for 4 pods together"),
