@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from extender.cluster.ledger import NodeLedger
 from extender.cluster.ranking import Shape
+from extender.model.amounts import GPU
 from extender.model.names import NodeName
 from extender.model.pod import Placement, Pod
 from extender.packing import devices, score
@@ -48,6 +49,22 @@ def has_room(ledger: NodeLedger, pod: Pod) -> bool:
         and node.memory_mib - ledger.memory_mib >= pod.memory_mib
         and node.pods > len(ledger.pods)
     )
+
+
+def is_free(ledger: NodeLedger, pod: Pod, placement: Placement) -> bool:
+    """Whether the pod could have this very placement, devices included."""
+    if not has_room(ledger, pod) or ledger.node is None:
+        return False
+    if pod.gpu.mig and seat_in(ledger, pod, placement.node, Strategy.BINPACK) is None:
+        return False
+    share = pod.gpu.share_on(ledger.gpu_memory_mib)
+    free = ledger.free()
+    needed = GPU if share is None else share
+    if any(index >= len(free) or free[index] < needed for index in placement.indices):
+        return False
+    # Devices that nobody recorded are any whole ones.
+    missing = pod.gpu.devices - len(placement.devices)
+    return missing <= 0 or sum(left == GPU for left in free) >= missing + len(placement.devices)
 
 
 def new_group(pod: Pod, node: NodeName, index: int) -> str:

@@ -68,6 +68,10 @@ class WhatIf:
         """A seat taken in this trial is to wait after all, with the rest of its gang."""
         self._do(_Step.PROMISE, pod, placement)
 
+    def fulfil(self, pod: Pod, placement: Placement) -> None:
+        """A promised seat may be taken now."""
+        self._do(_Step.UNPROMISE, pod, placement)
+
     def unplace(self, pod: Pod, placement: Placement) -> None:
         """Give up a seat that nobody sits on yet."""
         self._do(_Step.REMOVE, pod, placement)

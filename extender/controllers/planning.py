@@ -161,8 +161,8 @@ class PlanningLoop:
     def _tell(self, key: str, verdict: Verdict) -> None:
         """The owner hears once why a gang waits."""
         gang = self._planner.roster.gangs.get(key)
-        pending = gang.pending if gang is not None else ()
-        if pending:
-            pod = pending[0].pod
+        waiting = gang.waiting if gang is not None else ()
+        if waiting:
+            pod = waiting[0].pod
             subject = Subject("Pod", pod.namespace, pod.name, pod.uid)
             self._events.record(subject, "Warning", verdict.reason.value, verdict.message)

@@ -13,7 +13,7 @@ from functools import cached_property
 
 from extender.model import names
 from extender.model.amounts import NOTHING, Amounts
-from extender.model.names import PodUID, ProjectName
+from extender.model.names import ProjectName
 from extender.model.pod import Placement, Pod
 
 
@@ -134,12 +134,20 @@ class Gang:
     stale_after_s: float | None = None
     waits_until: float | None = None
     by_state: dict[MemberState, tuple[Member, ...]] = field(init=False, repr=False)
+    has_affinity: bool = field(init=False, repr=False)
+    held: dict[str, int] = field(init=False, repr=False)  # leaf → ACTIVE members
 
     def __post_init__(self) -> None:
         sorted_: dict[MemberState, list[Member]] = {}
         for member in sorted(self.members, key=lambda one: one.turn):
             sorted_.setdefault(member.state, []).append(member)
         object.__setattr__(self, "by_state", {state: tuple(some) for state, some in sorted_.items()})
+        held: dict[str, int] = {}
+        for member in self.by_state.get(MemberState.ACTIVE, ()):
+            leaf = self.leaf_of(member)
+            held[leaf] = held.get(leaf, 0) + 1
+        object.__setattr__(self, "held", held)
+        object.__setattr__(self, "has_affinity", any(one.pod.affinity is not None for one in self.members))
 
     def in_state(self, *states: MemberState) -> tuple[Member, ...]:
         """Members in any of `states`, within each in the order in which they are placed."""
@@ -148,12 +156,20 @@ class Gang:
         return tuple(member for state in states for member in self.by_state.get(state, ()))
 
     @property
-    def pending(self) -> tuple[Member, ...]:
-        return self.in_state(MemberState.PENDING)
+    def waiting(self) -> tuple[Member, ...]:
+        """Members that do not hold anything yet, promised something or not."""
+        nominated = self.by_state.get(MemberState.NOMINATED)
+        pending = self.by_state.get(MemberState.PENDING, ())
+        return tuple(sorted(pending + nominated, key=lambda one: one.turn)) if nominated else pending
 
     @property
     def active(self) -> tuple[Member, ...]:
         return self.in_state(MemberState.ACTIVE)
+
+    @cached_property
+    def is_met(self) -> bool:
+        """Whether its ACTIVE members make up its minimum."""
+        return self.tree.is_met(self.held)
 
     @cached_property
     def tree(self) -> Part:
@@ -189,7 +205,7 @@ class Gang:
 
     @cached_property
     def asks(self) -> tuple[tuple[object, ...], ...]:
-        """What its pending members ask for, in the order in which they are placed: equal asks fare equally."""
+        """What its waiting members ask for, in the order in which they are placed: equal asks fare equally."""
         return tuple(
             (
                 one.pod.gpu,
@@ -199,7 +215,7 @@ class Gang:
                 one.pod.gpu_products,
                 self.leaf_of(one),
             )
-            for one in self.pending
+            for one in self.waiting
         )
 
     @property
@@ -213,6 +229,3 @@ def cost(pod: Pod, gpu_memory_mib: int) -> Amounts:
     if not pod.gpu.devices and not pod.gpu.mig and not pod.cpu_milli and not pod.memory_mib:
         return NOTHING
     return Amounts(pod.gpu.gpu_milli_on(gpu_memory_mib), pod.cpu_milli, pod.memory_mib)
-
-
-PodUIDs = frozenset[PodUID]

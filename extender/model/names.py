@@ -16,6 +16,7 @@ POD_GROUP_ANNOTATION = "pod-group-name"  # written by groupers
 GPU_FRACTION = "gpu-fraction"
 GPU_MEMORY = "gpu-memory"
 GPU_FRACTION_NUM_DEVICES = "gpu-fraction-num-devices"
+GPU_FRACTION_CONTAINER = "gpu-fraction-container-name"
 MPS = "mps"
 PRIORITY_CLASS_LABEL = "priorityClassName"
 SUBGROUP_LABEL = "kai.scheduler/subgroup-name"
@@ -42,6 +43,7 @@ SCHEDULING_GATE = "run.ai/queued"
 NODE_GPU_COUNT = "nvidia.com/gpu.count"
 NODE_GPU_MEMORY = "nvidia.com/gpu.memory"
 NODE_GPU_PRODUCT = "nvidia.com/gpu.product"
+NODE_MIG_STRATEGY = "nvidia.com/mig.strategy"
 
 # Written on pods by the Binding.
 GPU_DEVICES_ANNOTATION = "runai-gpu"

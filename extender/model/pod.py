@@ -66,7 +66,7 @@ class Pod:
     scheduler: str = ""
     gpu_products: tuple[str, ...] = ()  # the only GPU models that it accepts, sorted; none for any
     constraint: Constraint = ANYWHERE
-    labels: tuple[tuple[str, str], ...] = ()  # only those that some pod affinity may look at
+    labels: tuple[tuple[str, str], ...] = ()  # what pod affinity of others looks at
     affinity: PodAffinity | None = None
     placement: Placement | None = None
     deleting: bool = False

@@ -5,10 +5,11 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable
 
+from extender.cluster.seats import is_free
 from extender.fairshare.order import JobKey, Turns, job_key
 from extender.model.amounts import Amounts
 from extender.model.gang import Member
-from extender.model.names import ProjectName
+from extender.model.names import PodUID, ProjectName
 from extender.model.verdict import Verdict
 from extender.planning import explain
 from extender.planning.place import next_members, place_next
@@ -27,7 +28,7 @@ class Backlog:
         self._turns = Turns(view.tree)
         self._waiting: dict[ProjectName, list[tuple[JobKey, Job]]] = {}
         for job in jobs:
-            self._waiting.setdefault(job.gang.queue, []).append((_key(job), job))
+            self._waiting.setdefault(job.gang.queue, []).append((turn_of(job), job))
         for heap in self._waiting.values():
             heapq.heapify(heap)
             self._offer(heap[0][1])
@@ -47,7 +48,7 @@ class Backlog:
         """The job's turn is over; `again`: more of it waits. Its queue is weighed anew."""
         heap = self._waiting[job.gang.queue]
         if again:
-            heapq.heappush(heap, (_key(job), job))
+            heapq.heappush(heap, (turn_of(job), job))
         if heap:
             self._offer(heap[0][1])
         else:
@@ -57,9 +58,38 @@ class Backlog:
         self._turns.offer(job.standing, request_of(self._view, next_members(job)))
 
 
+def fulfil(view: View) -> None:
+    """Let members take the seats that earlier plans promised them, where those who held them have left by now.
+
+    Those that a gang's minimum needs start together; until all of them can, none does.
+    """
+    for job in view.waiting:
+        promised = [uid for uid, seat in job.seats.items() if seat.promised]
+        if not promised:
+            continue
+        before = view.mark()
+        ready = [uid for uid in promised if _fulfil(view, job, uid)]
+        waiting: dict[str, int] = {}
+        for uid in promised:
+            if job.seats[uid].promised:
+                leaf = job.gang.leaf_of(job.seats[uid].member)
+                waiting[leaf] = waiting.get(leaf, 0) + 1
+        if ready and not job.gang.tree.is_met({leaf: held - waiting.get(leaf, 0) for leaf, held in job.held.items()}):
+            view.rollback(before)
+
+
+def _fulfil(view: View, job: Job, uid: PodUID) -> bool:
+    seat = job.seats[uid]
+    now = view.whatif.ledger_now(seat.placement.node)
+    if now is None or not is_free(now, seat.member.pod, seat.placement):
+        return False
+    view.fulfil(job, uid)
+    return True
+
+
 def allocate(view: View) -> None:
     """Seat whoever can be seated without an eviction; the others get their verdict."""
-    backlog = Backlog(view, (job for job in view.jobs.values() if job.gang.pending))
+    backlog = Backlog(view, view.waiting)
     no_room: dict[object, Verdict] = {}
     over: dict[object, Verdict] = {}
 
@@ -77,7 +107,7 @@ def allocate(view: View) -> None:
         if job.verdict is not None:
             if explain.hangs_on_the_queue(job.verdict):
                 over[(job.gang.queue, job.gang.preemptible, signature(job))] = job.verdict
-            elif not job.seats and not job.gang.active and not any(one.pod.gpu.memory_mib for one in job.gang.pending):
+            elif not job.seats and not job.gang.active and not any(one.pod.gpu.memory_mib for one in job.gang.waiting):
                 no_room[signature(job)] = job.verdict
         backlog.done(job, again=job.verdict is None and bool(next_members(job)))
 
@@ -115,5 +145,6 @@ def signature(job: Job) -> object:
     return (gang.asks, gang.min_member, gang.min_parts, gang.subgroups, gang.topology, gang.confined_to, len(job.seats))
 
 
-def _key(job: Job) -> JobKey:
+def turn_of(job: Job) -> JobKey:
+    """Sort key of the jobs of one queue: the smallest is served first."""
     return job_key(job.gang.priority, job.fill, job.gang.created, job.gang.key)

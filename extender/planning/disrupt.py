@@ -7,34 +7,48 @@ has, unless it was turned away for a reason of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
-from extender.fairshare.reclaim import Trade, preempt_min_runtime_s, reclaim_min_runtime_s
+from extender.fairshare.order import queue_key
+from extender.fairshare.reclaim import Trade, preempt_min_runtime_s, reclaim_min_runtime_s, sides
 from extender.fairshare.tree import Standing
 from extender.model.gang import Member, MemberState
-from extender.model.names import ProjectName
+from extender.model.names import NodeName, ProjectName
 from extender.packing.strategy import Strategy
 from extender.planning import explain
-from extender.planning.allocate import Backlog, request_of, signature
+from extender.planning.allocate import Backlog, request_of, signature, turn_of
 from extender.planning.place import next_members
 from extender.planning.solve import Rules, solve
 from extender.planning.victims import Unit, by_saturation, units
 from extender.planning.view import Job, View
 
+_NODES = 16  # that consolidation tries to empty one by one
+_CHOICE = 512  # victims to choose from beyond those that may all be taken
+
 
 def consolidate(view: View) -> None:
     """Move preemptible members so that a preemptible job fits; only if every one of them has a new place."""
+    hopeless: set[object] = set()  # signatures of those for whom nothing could be moved, whatever their queue
 
     def help_(job: Job, members: list[Member]) -> bool:
         if not job.gang.preemptible or _strategy_of(view, members) is Strategy.SPREAD:
             return False
         if not job.standing.admits(request_of(view, members, least=True), preemptible=True):
             return False  # moving others changes nothing about what the queue may hold
-        if _is_short(view, members):
+        asks = signature(job)
+        if asks in hopeless or _is_short(view, members):
             return False
-        others = (other for other in view.jobs.values() if other is not job and other.gang.preemptible)
-        victims = iter(units(view, others, lambda _: False))
+        others = [other for other in view.jobs.values() if other is not job and other.gang.preemptible]
         rules = Rules(lambda _: True, only_moves=True, most=view.settings.most_moves)
-        return solve(view, job, victims, rules)
+        # In order of victims first; then node by node, those first that lack least.
+        helped = solve(view, job, units(view, others, lambda _: False), rules) or any(
+            solve(view, job, iter(there), rules) for there in _by_node(view, others)
+        )
+        if helped:
+            hopeless.clear()
+        else:
+            hopeless.add(asks)
+        return helped
 
     _for_each(view, help_)
 
@@ -57,7 +71,7 @@ def reclaim(view: View) -> None:
         if not trade().is_entitled():
             return False
 
-        def units_in(standing: Standing) -> list[Unit]:
+        def units_in(standing: Standing) -> Iterator[Unit]:
             least_s = reclaim_min_runtime_s(standing, job.standing, view.settings.runtime_scope)
             jobs = (one for one in view.by_queue[ProjectName(standing.queue.name)] if one.gang.preemptible)
             return units(view, jobs, lambda one: _runs_since_less(view, one, least_s))
@@ -68,7 +82,7 @@ def reclaim(view: View) -> None:
                 if not judged.may_lose(unit.job.standing):
                     return False
                 judged.take(unit.job.standing, unit.cost)
-            return judged.is_fair()
+            return judged.is_fair() and not _would_return(view, job, lost)
 
         others = [
             standing
@@ -76,7 +90,16 @@ def reclaim(view: View) -> None:
             if standing is not job.standing and name in view.by_queue and any(standing.allocated)
         ]
         rules = Rules(is_fair, most=view.settings.most_evictions)
-        return solve(view, job, by_saturation(trade(), others, units_in), rules)
+        # First whom fairness names. Where those make no room together, because they sit on different nodes, or it
+        # would not be fair to somebody above, choose among more; what is not needed is given back in either case.
+        return any(
+            solve(view, job, victims, rules)
+            for victims in (
+                by_saturation(trade(), others, units_in),
+                islice(by_saturation(trade(), others, units_in, beyond=True), _CHOICE),
+                by_saturation(trade(), others, units_in, own_branch_first=True),
+            )
+        )
 
     _for_each(view, help_)
 
@@ -91,7 +114,7 @@ def preempt(view: View) -> None:
             for other in view.by_queue[job.gang.queue]
             if other.gang.preemptible and other.gang.priority < job.gang.priority
         )
-        victims = iter(units(view, below, lambda one: _runs_since_less(view, one, least_s)))
+        victims = units(view, below, lambda one: _runs_since_less(view, one, least_s))
         rules = Rules(lambda _: True, most=view.settings.most_evictions)
         return solve(view, job, victims, rules)
 
@@ -101,7 +124,7 @@ def preempt(view: View) -> None:
 def evict_stale(view: View) -> None:
     """Gangs that have held less than their minimum for longer than their grace give up what they hold."""
     view.serving = ""
-    for job in view.jobs.values():
+    for job in view.short:
         gang = job.gang
         grace_s = view.settings.stale_after_s if gang.stale_after_s is None else gang.stale_after_s
         if grace_s < 0 or gang.in_state(MemberState.DONE) or not job.active():
@@ -116,6 +139,43 @@ def evict_stale(view: View) -> None:
         for member in job.active():
             view.evict(job, member)
         job.verdict = explain.incomplete(job)
+
+
+def _by_node(view: View, jobs: Iterable[Job]) -> Iterator[list[Unit]]:
+    """What could leave each of the nodes that have most free GPU and somebody who can leave."""
+    there: dict[NodeName, list[Unit]] = {}
+    for unit in units(view, jobs, lambda _: False):
+        nodes = {member.placement.node for member in unit.members if member.placement is not None}
+        if len(nodes) == 1 and not unit.seats:
+            there.setdefault(nodes.pop(), []).append(unit)
+    view.whatif.flush()
+    table, free = view.picture.table, view.picture.table.arrays().total_free
+    ordered = sorted(
+        (name for name in there if name in table.row_of), key=lambda name: (-int(free[table.row_of[name]]), name)
+    )
+    return (there[name] for name in ordered[:_NODES])
+
+
+def _would_return(view: View, job: Job, lost: Sequence[Unit]) -> bool:
+    """Whether a victim would be served before the queue it made way for, and so take its place back at once.
+
+    What the reclaiming queue serves first may be another job of its own: that one's turn is what counts. Asked with
+    the tree as it was before the losses.
+    """
+    waiting = [one for one in view.by_queue[job.gang.queue] if one.gang.waiting and one.pending() and not one.seats]
+    head = min([*waiting, job], key=turn_of)
+    request = request_of(view, next_members(head) or next_members(job))
+    for unit in lost:
+        view.tree.release(unit.job.standing, unit.cost, preemptible=True)
+    try:
+        for unit in lost:
+            ours, theirs = sides(job.standing, unit.job.standing)
+            if queue_key(theirs, unit.cost, view.tree.total) < queue_key(ours, request, view.tree.total):
+                return True
+        return False
+    finally:
+        for unit in lost:
+            view.tree.allocate(unit.job.standing, unit.cost, preemptible=True)
 
 
 def _for_each(view: View, help_: Callable[[Job, list[Member]], bool]) -> None:
@@ -146,7 +206,7 @@ def _for_each(view: View, help_: Callable[[Job, list[Member]], bool]) -> None:
 
 
 def _waiting(view: View) -> Iterator[Job]:
-    return (job for job in view.jobs.values() if job.gang.pending and job.pending() and not job.evicted)
+    return (job for job in view.waiting if job.pending() and not job.evicted)
 
 
 def _runs_since_less(view: View, job: Job, seconds: float) -> bool:

@@ -21,7 +21,7 @@ def hangs_on_the_queue(verdict: Verdict) -> bool:
 
 def incomplete(job: Job) -> Verdict:
     """Fewer pods exist than the gang needs."""
-    present = len(job.gang.pending) + len(job.gang.active)
+    present = len(job.gang.waiting) + len(job.gang.active)
     least = sum(leaf.min_member for leaf in job.gang.tree.leaves())
     return no(
         Reason.GANG_INCOMPLETE,
@@ -80,16 +80,16 @@ def _lacking(request: GpuRequest) -> str:
 def eviction(view: View, job: Job, uid: PodUID) -> str:
     """What the owner of an evicted pod is told."""
     pod = job.evicted[uid].member.pod.key
-    cause = view.causes[uid]
+    beneficiary = view.beneficiary(uid)
     if uid in job.seats:
         return f"Pod {pod} was preempted and rescheduled due to bin packing (resource consolidation) procedure"
-    if not cause.beneficiary:
+    if not beneficiary:
         least = sum(leaf.min_member for leaf in job.gang.tree.leaves())
         return f"Workload doesn't meet the minimum required number of pods ({least}), evicting remaining pod: {pod}"
-    other = view.jobs[cause.beneficiary]
+    other = view.jobs[beneficiary]
     if other.gang.queue == job.gang.queue:
-        return f"Pod {pod} was preempted by higher priority workload {cause.beneficiary}"
-    return f"Pod {pod} was preempted by workload {cause.beneficiary}. {_uses(job)} {_uses(other)}"
+        return f"Pod {pod} was preempted by higher priority workload {beneficiary}"
+    return f"Pod {pod} was preempted by workload {beneficiary}. {_uses(job)} {_uses(other)}"
 
 
 def _uses(job: Job) -> str:

@@ -13,7 +13,7 @@ from extender.model.names import PodUID
 from extender.model.pod import Placement
 from extender.model.verdict import Verdict
 from extender.planning import disrupt, explain
-from extender.planning.allocate import allocate
+from extender.planning.allocate import allocate, fulfil
 from extender.planning.settings import Settings
 from extender.planning.view import Job, View
 
@@ -21,6 +21,7 @@ from extender.planning.view import Job, View
 class Action(StrEnum):
     """The decisions, in the order in which a full plan takes them: the least disruptive first."""
 
+    FULFIL = "fulfil"
     ALLOCATE = "allocate"
     CONSOLIDATION = "consolidation"
     RECLAIM = "reclaim"
@@ -29,6 +30,7 @@ class Action(StrEnum):
 
 
 _DECISIONS: dict[Action, Callable[[View], None]] = {
+    Action.FULFIL: fulfil,
     Action.ALLOCATE: allocate,
     Action.CONSOLIDATION: disrupt.consolidate,
     Action.RECLAIM: disrupt.reclaim,
@@ -104,22 +106,23 @@ def plan(
 def _result(view: View) -> Plan:
     seats: list[PlannedSeat] = []
     evictions: list[Eviction] = []
-    for key, job in view.jobs.items():
+    for key, job in view.touched.items():
         seats += (PlannedSeat(key, uid, seat.placement, not seat.promised) for uid, seat in job.seats.items())
         for uid in job.evicted:
-            cause = view.causes[uid]
-            evictions.append(
-                Eviction(key, uid, Action(cause.action), cause.beneficiary, explain.eviction(view, job, uid))
-            )
+            action = Action(view.causes[uid].action)
+            evictions.append(Eviction(key, uid, action, view.beneficiary(uid), explain.eviction(view, job, uid)))
     return Plan(tuple(seats), tuple(evictions), tuple(_explanations(view)))
 
 
 def _explanations(view: View) -> Iterable[Explanation]:
     for gang in view.orphans:
-        if gang.pending:
+        if gang.waiting:
             yield Explanation(gang.key, explain.no_project(gang), 0)
-    for jobs in view.by_queue.values():
-        waiting: list[Job] = sorted((job for job in jobs if job.verdict is not None), key=lambda job: job.gang.turn)
-        for position, job in enumerate(waiting, start=1):
-            if job.verdict is not None:
-                yield Explanation(job.gang.key, job.verdict, position)
+    queues: dict[str, list[Job]] = {}
+    for job in view.waiting:
+        if job.verdict is not None:
+            queues.setdefault(job.gang.queue, []).append(job)
+    for jobs in queues.values():
+        for position, job in enumerate(sorted(jobs, key=lambda job: job.gang.turn), start=1):
+            assert job.verdict is not None
+            yield Explanation(job.gang.key, job.verdict, position)

@@ -150,6 +150,7 @@ class Planner:
         given = {gang.key for gang in gangs}
         # Promised places stay promised, whether their gangs are looked at in this plan or not.
         beside = {gang.key: gang for one in promised if (gang := self.roster.gang_of(one.pod.uid)) is not None}
+        beside |= {gang.key: gang for gang in self.roster.on_their_way_out()}
         more = [gang for key, gang in beside.items() if key not in given]
         with self._picture.set_aside(promised):
             return plan(self._picture, self._tree(), [*gangs, *more], self._settings, now, actions)
@@ -187,8 +188,10 @@ class Planner:
         for seat in made.seats:
             record = self._picture.pods[seat.uid]
             hold = record.hold
-            if hold is not None and (hold.state is not HoldState.PROMISED or hold.placement == seat.placement):
-                continue  # a member that moves: whoever comes in its place is planned then; or a promise that stands
+            if hold is not None and hold.state is not HoldState.PROMISED:
+                continue  # a member that moves: whoever comes in its place is planned then
+            if hold is not None and hold.placement == seat.placement and not seat.bindable:
+                continue  # the promise stands
             ttl_s = self._seat_ttl_s if seat.bindable else self._promise_ttl_s
             state = HoldState.RESERVED if seat.bindable else HoldState.PROMISED
             self._picture.reserve(seat.uid, seat.placement, now=clock, expires=clock + ttl_s, state=state, planned=True)
@@ -201,7 +204,7 @@ class Planner:
                 self.verdicts.pop(gang.key, None)
             elif self.verdicts.get(gang.key) != verdict:
                 self.verdicts[gang.key] = self.orders.refused[gang.key] = verdict
-            for member in gang.pending:
+            for member in gang.waiting:
                 record = self._picture.pods[member.pod.uid]
                 if record.hold is None:
                     self._picture.judge(record, verdict)

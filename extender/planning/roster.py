@@ -88,6 +88,10 @@ class Roster:
         key = self._key_of.get(uid)
         return None if key is None else self.gangs.get(key)
 
+    def on_their_way_out(self) -> Iterator[Gang]:
+        """Gangs with members that are leaving: what those hold is free before long."""
+        return (self.gangs[key] for key in self._releasing_of)
+
     def waiting(self, most: int) -> list[Gang]:
         """The first `most` waiting gangs of each class."""
         return [self.gangs[turn[2]] for line in self._lines.values() for turn in line[:most]]
@@ -126,7 +130,7 @@ class Roster:
             if hold is not None and hold.charge is not None:
                 self.releasing[member.pod.uid] = hold.charge
                 self._releasing_of.setdefault(key, []).append(member.pod.uid)
-        if gang.pending or gang.in_state(MemberState.NOMINATED):
+        if gang.waiting:
             self._join_line(gang)
 
     def _gang(self, key: str, records: list[PodRecord], now: float) -> Gang:
@@ -175,7 +179,7 @@ class Roster:
         class_ = (gang.queue, gang.priority, gang.preemptible, gang.min_member, gang.asks, len(gang.active))
         memory = self._picture.table.smallest_gpu_memory_mib() if _asks_memory(gang) else 0
         asked = NOTHING
-        for member in (*gang.pending, *gang.in_state(MemberState.NOMINATED)):
+        for member in gang.waiting:
             asked += cost(member.pod, memory)
         insort(self._lines[class_], gang.turn)
         self.requested[gang.queue] += asked

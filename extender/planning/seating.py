@@ -14,6 +14,7 @@ from extender.model.pod import Placement, Pod
 from extender.packing import score
 from extender.packing.score import Bools, Ints, NodeArrays
 from extender.packing.strategy import Strategy
+from extender.planning.affinity import acceptable
 from extender.planning.view import Job, View
 
 
@@ -44,6 +45,9 @@ def find_seat(view: View, job: Job, member: Member, within: Bools | None, look: 
     fitting &= view.picture.allowed.row(view.constraint_of(job, pod))
     if within is not None:
         fitting &= within
+    neighbours = acceptable(view, pod)
+    if neighbours is not None:
+        fitting &= neighbours
     if pod.gpu.memory_mib:
         # By memory the price depends on the node: where the queue cannot pay it, the pod does not fit.
         fitting &= score.shares(pod.gpu, table.arrays()) * pod.gpu.devices <= view.gpu_headroom(job)
@@ -80,23 +84,6 @@ def seat_at(view: View, pod: Pod, node: NodeName) -> Placement | None:
     if ledger is None or not seats.has_room(ledger, pod):
         return None
     return seats.seat_in(ledger, pod, node, view.settings.device_strategy_for(pod))
-
-
-def is_free(view: View, pod: Pod, placement: Placement) -> bool:
-    """Whether the pod could have this very placement, devices included, in the future."""
-    ledger = view.whatif.ledger(placement.node)
-    if ledger is None or ledger.node is None or not seats.has_room(ledger, pod):
-        return False
-    if pod.gpu.mig and seats.seat_in(ledger, pod, placement.node, Strategy.BINPACK) is None:
-        return False
-    share = pod.gpu.share_on(ledger.gpu_memory_mib)
-    free = ledger.free()
-    needed = GPU if share is None else share
-    if any(index >= len(free) or free[index] < needed for index in placement.indices):
-        return False
-    # Devices that nobody recorded are any whole ones.
-    missing = pod.gpu.devices - len(placement.devices)
-    return missing <= 0 or sum(left == GPU for left in free) >= missing + len(placement.devices)
 
 
 def _take(view: View, pod: Pod, row: int | None, *, now: bool) -> tuple[Placement, bool] | None:

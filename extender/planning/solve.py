@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from extender.cluster.seats import is_free
+from extender.fairshare.tree import triple
 from extender.model.amounts import Amounts
 from extender.model.names import PodUID
 from extender.planning.place import next_members, place_next
-from extender.planning.seating import Look, is_free, seat_at
+from extender.planning.seating import Look, seat_at
 from extender.planning.victims import Unit, evict
 from extender.planning.view import Job, Mark, Seat, View
 
@@ -42,10 +44,22 @@ def solve(view: View, job: Job, victims: Iterator[Unit], rules: Rules) -> bool:
 
     Cost: O(log victims) attempts to place the gang, except for `only_moves`, where every further victim is tried.
     """
+    promised = {unit_job.gang.key: len(unit_job.seats) for unit_job in view.touched.values() if unit_job.seats}
+    if not _solve(view, job, victims, rules):
+        return False
+    for key, seats in promised.items():
+        if key != job.gang.key and len(view.jobs[key].seats) < seats:
+            view.heirs[key] = job.gang.key
+    return True
+
+
+def _solve(view: View, job: Job, victims: Iterator[Unit], rules: Rules) -> bool:
     start = view.mark()
+    shortage = _shortage(view, job)
+    if shortage <= 0 and place_next(view, job, Look.EXACT):
+        return True  # somebody else's victims left enough
     chosen: list[Unit] = []
     step, tried = 1, 0
-    shortage = _shortage(view, job)
     while True:
         with view.tree_as_of(start):
             more = _enough(victims, shortage) if not chosen else list(islice(victims, step))
@@ -151,7 +165,7 @@ def _spare(view: View, job: Job, chosen: Sequence[Unit], rules: Rules, had: froz
 def _let_back(view: View, job: Job, unit: Unit, had: frozenset[PodUID], *, thoroughly: bool) -> bool:
     """Restore the unit where it was, if the gang still fits: as it is seated, or on other devices or nodes."""
     before = view.mark()
-    if _restore(view, unit):
+    if _restore(view, unit, job):
         return True
     view.rollback(before)
     nodes = {member.placement.node for member in unit.members if member.placement is not None}
@@ -159,28 +173,47 @@ def _let_back(view: View, job: Job, unit: Unit, had: frozenset[PodUID], *, thoro
     beside = [seat for seat in given if seat.placement.node in nodes]
     for seat in beside:
         view.unseat(job, seat.member.pod.uid)
-    if beside and _restore(view, unit) and all(_seat_again(view, job, seat) for seat in beside):
+    if beside and _restore(view, unit, job) and all(_seat_again(view, job, seat) for seat in beside):
         return True
     view.rollback(before)
     if not thoroughly or unit.job is job:
         return False
     for seat in given:
         view.unseat(job, seat.member.pod.uid)
-    if _restore(view, unit) and place_next(view, job, Look.CALM_FIRST):
+    if _restore(view, unit, job) and place_next(view, job, Look.CALM_FIRST):
         return True
     view.rollback(before)
     return False
 
 
-def _restore(view: View, unit: Unit) -> bool:
+def _restore(view: View, unit: Unit, helped: Job) -> bool:
     """Put every member of the unit back in its place; False, half done, when one of them has lost it."""
     job = unit.job
     for member in unit.members:
-        held = job.evicted.get(member.pod.uid)
-        if held is None or not _may_hold(job, held.cost) or not is_free(view, member.pod, held.placement):
+        uid = member.pod.uid
+        before = unit.seats.get(uid) or job.evicted[uid]
+        ledger = view.whatif.ledger(before.placement.node)
+        if ledger is None or not _may_return(job, before.cost, helped):
             return False
-        view.restore(job, member.pod.uid)
-    return True
+        if not is_free(ledger, member.pod, before.placement):
+            return False
+        if uid in unit.seats:
+            view.seat(job, member, before.placement, promised=True)
+        else:
+            view.restore(job, uid)
+    return unit.is_core or job.gang.tree.is_met(job.held)  # nobody stays on beside a core that left
+
+
+def _may_return(job: Job, amounts: Amounts, helped: Job) -> bool:
+    """What a queue held before it may hold again, whatever its limit, unless `helped` has the same queue above it."""
+    shared = set(helped.standing.path())
+    return all(
+        standing.allocated[resource] + more <= standing.limit[resource]
+        for standing in job.standing.path()
+        if standing in shared
+        for resource, more in enumerate(triple(amounts))
+        if more > 0
+    )
 
 
 def _may_hold(job: Job, amounts: Amounts) -> bool:
@@ -196,13 +229,18 @@ def _seat_again(view: View, job: Job, seat: Seat) -> bool:
 
 
 def _move(view: View, unit: Unit) -> bool:
-    """Find another place for every member of the unit."""
+    """Find another place for every member of the unit that cannot stay where it is."""
     job, before = unit.job, view.mark()
-    if any(member.pod.uid not in job.evicted for member in unit.members):
+    if unit.seats:
         return False  # it was promised a place only: it waits for another one like everybody
-    job.moving = unit.members
+    for member in unit.members:
+        held = job.evicted[member.pod.uid]
+        ledger = view.whatif.ledger(held.placement.node)
+        if ledger is not None and _may_hold(job, held.cost) and is_free(ledger, member.pod, held.placement):
+            view.restore(job, member.pod.uid)
+    job.moving = tuple(member for member in unit.members if member.pod.uid in job.evicted)
     try:
-        while any(member.pod.uid not in job.seats for member in unit.members):
+        while any(member.pod.uid not in job.seats for member in job.moving):
             given = place_next(view, job, Look.CALM_FIRST)
             if not given:
                 view.rollback(before)
@@ -211,4 +249,7 @@ def _move(view: View, unit: Unit) -> bool:
                 view.promise(job, member.pod.uid)
     finally:
         job.moving = ()
-    return True
+    if unit.is_core or job.gang.tree.is_met(job.held):
+        return True
+    view.rollback(before)
+    return False

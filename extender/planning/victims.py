@@ -9,59 +9,83 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 from extender.fairshare.reclaim import Trade
 from extender.fairshare.tree import Standing
 from extender.model.amounts import NOTHING, Amounts
 from extender.model.gang import Member, Part
-from extender.planning.view import Job, View
+from extender.model.names import PodUID
+from extender.planning.view import Job, Seat, View
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Members of one gang that leave together, and what their queue gets rid of by it."""
+    """Members of one gang that leave together, and what their queue gets rid of by it.
+
+    seats: those of them that only have a promise, with what they were promised.
+    """
 
     job: Job
     members: tuple[Member, ...]
+    seats: dict[PodUID, Seat]
     cost: Amounts
     is_core: bool
 
 
-def units(view: View, jobs: Iterable[Job], is_protected: Callable[[Job], bool]) -> list[Unit]:
+def units(view: View, jobs: Iterable[Job], is_protected: Callable[[Job], bool]) -> Iterator[Unit]:
     """What these gangs, all of one queue or of equal standing, could give up, who leaves first in front.
 
     is_protected: the gang keeps its core; members above its minimum may go all the same.
+    The state is read as the iterator runs: a gang whose turn has not come may still change. Cost: a sort of the
+    gangs, then what each unit taken costs.
     """
     ordered = sorted(jobs, key=lambda job: (job.gang.created, job.gang.key), reverse=True)
-    found = [unit for job in ordered for unit in _units_of(view, job, protected=is_protected(job))]
-    found.sort(key=lambda unit: (unit.job.gang.priority, unit.is_core))
-    return found
+    ordered.sort(key=lambda job: job.gang.priority)
+    for _, equals in groupby(ordered, key=lambda job: job.gang.priority):
+        cores = []
+        for job in equals:
+            portions, core = _portions(job, view.action)
+            may_go = view.settings.may_evict
+            for portion in portions:
+                if all(may_go(member.pod) for member in portion):
+                    yield _unit(view, job, portion, is_core=False)
+            if core and all(may_go(member.pod) for member in core) and not is_protected(job):
+                cores.append((job, core))
+        for job, core in cores:
+            yield _unit(view, job, core, is_core=True)
 
 
 def by_saturation(
-    trade: Trade, standings: Iterable[Standing], units_in: Callable[[Standing], list[Unit]]
+    trade: Trade,
+    standings: Iterable[Standing],
+    units_in: Callable[[Standing], Iterator[Unit]],
+    *,
+    own_branch_first: bool = False,
+    beyond: bool = False,
 ) -> Iterator[Unit]:
     """Victims for a trade: of the queue most above its share, then of whichever is so after that loss.
 
-    Each unit is counted as taken in `trade`. A queue that may lose nothing more is left out from then on. The tree
-    must be as it was when the trade began while the iterator runs.
+    Each unit is counted as taken in `trade`. A queue that may lose nothing more is left out from then on; with
+    `beyond` only one that may lose nothing at all, for a choice among more victims than can be taken in the end. The
+    tree must be as it was when the trade began while the iterator runs.
     """
-    keys = {standing.queue.name: trade.victim_key(standing) for standing in standings}
     left = {standing.queue.name: standing for standing in standings}
+    keys = {name: trade.victim_key(one, own_branch_first=own_branch_first) for name, one in left.items()}
     portions: dict[str, Iterator[Unit]] = {}
     while left:
         name = max(left, key=lambda one: keys[one])
         standing = left[name]
         # Losses only ever lower a key: one that is still the largest when made anew is the largest of all.
-        fresh = trade.victim_key(standing)
+        fresh = trade.victim_key(standing, own_branch_first=own_branch_first)
         if fresh != keys[name]:
             keys[name] = fresh
             continue
-        if not trade.may_lose(standing):
+        if not (beyond and name in portions) and not trade.may_lose(standing):
             del left[name]
             continue
         if name not in portions:
-            portions[name] = iter(units_in(standing))
+            portions[name] = units_in(standing)
         unit = next(portions[name], None)
         if unit is None:
             del left[name]
@@ -79,25 +103,25 @@ def evict(view: View, unit: Unit) -> None:
             view.evict(unit.job, member)
 
 
-def _units_of(view: View, job: Job, *, protected: bool) -> Iterator[Unit]:
-    members = sorted(_present(job), key=lambda member: member.turn)
-    if not members:
-        return
-    may_go = view.settings.may_evict
-    held = dict(job.held)
-    core = dict.fromkeys(members)
-    for portion in _surplus(job, job.gang.tree, members, held):
-        for member in portion:
-            del core[member]
-        if all(may_go(member.pod) for member in portion):
-            yield _unit(view, job, portion, is_core=False)
-    if core and not protected and all(may_go(member.pod) for member in core):
-        yield _unit(view, job, tuple(core), is_core=True)
+def _portions(job: Job, action: str) -> tuple[list[tuple[Member, ...]], tuple[Member, ...]]:
+    """What a gang has above its minimum, in portions, and its core.
+
+    What this plan has just started stays, and what `action` itself has promised: two queues would take it from each
+    other in turn. Such a gang has no core to give.
+    """
+    fresh = [uid for uid, seat in job.seats.items() if not seat.promised or seat.given_in == action]
+    members = [one for one in _present(job) if one.pod.uid not in fresh]
+    if len(members) <= 1 and not fresh and not job.gang.subgroups and job.gang.min_member == 1:
+        return [], tuple(members)  # the commonest gang is one pod
+    members.sort(key=lambda member: member.turn)
+    portions = list(_surplus(job, job.gang.tree, members, dict(job.held)))
+    above = {member.pod.uid for portion in portions for member in portion}
+    return portions, () if fresh else tuple(one for one in members if one.pod.uid not in above)
 
 
 def _present(job: Job) -> list[Member]:
-    """Members that hold something or are promised something, and have not been touched by this plan otherwise."""
-    return job.active() + [seat.member for seat in job.seats.values() if seat.promised]
+    """Members that hold something or are promised something."""
+    return job.active() + [seat.member for seat in job.seats.values()]
 
 
 def _surplus(job: Job, part: Part, members: list[Member], held: dict[str, int]) -> Iterator[tuple[Member, ...]]:
@@ -125,11 +149,12 @@ def _surplus(job: Job, part: Part, members: list[Member], held: dict[str, int]) 
 
 
 def _unit(view: View, job: Job, members: tuple[Member, ...], *, is_core: bool) -> Unit:
+    seats = {uid: job.seats[uid] for uid in (member.pod.uid for member in members) if uid in job.seats}
     total = NOTHING
     for member in members:
-        seat = job.seats.get(member.pod.uid)
+        seat = seats.get(member.pod.uid)
         if seat is not None:
             total += seat.cost
         elif member.placement is not None:
             total += view.cost_on(member.pod, member.placement)
-    return Unit(job, members, total, is_core)
+    return Unit(job, members, seats, total, is_core)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
+from extender.cluster import seats
 from extender.cluster.picture import Picture
 from extender.cluster.whatif import WhatIf
 from extender.fairshare import capacity
@@ -30,12 +31,16 @@ Mark = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """Capacity of one member: held when the plan began, or given by it. promised: only once others have left."""
+    """Capacity of one member: held when the plan began, or given by it.
+
+    promised: only once others have left. given_in: the decision that gave it, "" for an earlier plan.
+    """
 
     member: Member
     placement: Placement
     cost: Amounts
     promised: bool = False
+    given_in: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +66,13 @@ class Job:
         self.standing = standing
         self.seats: dict[PodUID, Seat] = {}
         self.evicted: dict[PodUID, Seat] = {}
-        self.held: dict[str, int] = {}
-        for member in gang.active:
-            leaf = gang.leaf_of(member)
-            self.held[leaf] = self.held.get(leaf, 0) + 1
+        self.held = dict(gang.held)
         self.verdict: Verdict | None = None
         self.moving: tuple[Member, ...] = ()  # evicted members for which another place is being sought
 
     def pending(self) -> list[Member]:
         """Members that wait and have no seat, in the order in which they are placed."""
-        return [member for member in self.moving or self.gang.pending if member.pod.uid not in self.seats]
+        return [member for member in self.moving or self.gang.waiting if member.pod.uid not in self.seats]
 
     def active(self) -> list[Member]:
         """Members that run and that the plan lets be."""
@@ -104,7 +106,12 @@ class View:
         self.jobs: dict[str, Job] = {}
         self.by_queue: dict[ProjectName, list[Job]] = {}
         self.orphans: list[Gang] = []  # gangs of a project that does not exist
+        self.waiting: list[Job] = []  # gangs with members that held nothing when the plan began
+        self.short: list[Job] = []  # gangs that held something then, and less than their minimum
+        self.touched: dict[str, Job] = {}  # gangs given something or robbed of something, if only in a try
+        self.has_affinity = False
         self.causes: dict[PodUID, Cause] = {}  # of every eviction that was ever tried; `Job.evicted` says which stand
+        self.heirs: dict[str, str] = {}  # gang that gave up a promised seat → gang that has it now
         self.action = ""  # the decision being taken
         self.serving = ""  # the gang it is taken for
         self._edits: list[Callable[[], None]] = []
@@ -117,20 +124,34 @@ class View:
         tree.refresh()
         for gang in gangs:
             self._open(gang)
+        for job in self.waiting:
+            for member in job.gang.in_state(MemberState.NOMINATED):
+                self._renew(job, member)
 
     def _open(self, gang: Gang) -> None:
+        self.has_affinity = self.has_affinity or gang.has_affinity
         standing = self.tree.projects.get(gang.queue)
         if standing is None:
             self.orphans.append(gang)
             return
         job = self.jobs[gang.key] = Job(gang, standing)
         self.by_queue.setdefault(gang.queue, []).append(job)
-        for member in gang.in_state(MemberState.RELEASING):
+        if MemberState.PENDING in gang.by_state or MemberState.NOMINATED in gang.by_state:
+            self.waiting.append(job)
+        if not gang.is_met and MemberState.ACTIVE in gang.by_state:
+            self.short.append(job)
+        for member in gang.by_state.get(MemberState.RELEASING, ()):
             if member.placement is not None:
                 self.whatif.evict(member.pod, member.placement)
-        for member in gang.in_state(MemberState.NOMINATED):
-            if member.placement is not None:
-                self.seat(job, member, member.placement, promised=True)
+
+    def _renew(self, job: Job, member: Member) -> None:
+        """Keep the promise of an earlier plan; where it cannot be kept any more, the member waits like any other."""
+        placement = member.placement
+        ledger = None if placement is None else self.whatif.ledger(placement.node)
+        if placement is None or ledger is None or not seats.is_free(ledger, member.pod, placement):
+            return
+        if job.standing.admits(self.cost_on(member.pod, placement), preemptible=job.gang.preemptible):
+            self.seat(job, member, placement, promised=True)
 
     def close(self) -> None:
         self.rollback((0, 0, 0))
@@ -164,7 +185,7 @@ class View:
     def seat(self, job: Job, member: Member, placement: Placement, *, promised: bool) -> None:
         """Give a member a seat."""
         uid = member.pod.uid
-        taken = Seat(member, placement, self.cost_on(member.pod, placement), promised)
+        taken = Seat(member, placement, self.cost_on(member.pod, placement), promised, self.action)
         self.whatif.place(member.pod, placement, promised=promised)
         self._charge(job, taken.cost)
         job.seats[uid] = taken
@@ -178,6 +199,13 @@ class View:
         self._charge(job, NOTHING - seat.cost)
         self._count(job, seat.member, -1)
         self._edits.append(partial(self._reset, job, seat))
+
+    def fulfil(self, job: Job, uid: PodUID) -> None:
+        """A promised seat may be taken now."""
+        seat = job.seats[uid]
+        self.whatif.fulfil(seat.member.pod, seat.placement)
+        job.seats[uid] = replace(seat, promised=False)
+        self._edits.append(partial(job.seats.__setitem__, uid, seat))
 
     def promise(self, job: Job, uid: PodUID) -> None:
         """A seat given in this plan waits for the rest of its gang."""
@@ -226,12 +254,24 @@ class View:
     def _count(self, job: Job, member: Member, by: int) -> None:
         leaf = job.gang.leaf_of(member)
         job.held[leaf] = job.held.get(leaf, 0) + by
+        self.touched[job.gang.key] = job
 
     def _charge(self, job: Job, amounts: Amounts) -> None:
         self.tree.allocate(job.standing, amounts, preemptible=job.gang.preemptible)
         self._charges.append((job.standing, amounts, job.gang.preemptible))
 
     # Questions
+
+    def beneficiary(self, uid: PodUID) -> str:
+        """The gang that has what the evicted member leaves: whom it was evicted for, or who displaced that one."""
+        key = self.causes[uid].beneficiary
+        seen = {key}
+        while key in self.heirs and not any(seat.promised for seat in self.jobs[key].seats.values()):
+            key = self.heirs[key]
+            if key in seen:
+                break
+            seen.add(key)
+        return key
 
     def cost_on(self, pod: Pod, placement: Placement) -> Amounts:
         """What the pod costs its queue where it is."""

@@ -15,12 +15,13 @@ KINDS = ("schedule", "division", "predicate", "order", "admission", "lifecycle",
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One document. `line` is where it begins, for messages."""
+    """One document. `file` and `line` say where it begins, for messages."""
 
     id: str
     kind: str
     mode: str
     body: dict[str, Any]
+    file: Path
     line: int
 
 
@@ -69,4 +70,4 @@ def _case(path: Path, line: int, body: object) -> Case:
     mode = body.get("mode", "")
     if kind == "schedule" and not isinstance(mode, str):
         raise ConfigError(f"{path}:{line}: {name}: mode must be a text")
-    return Case(name, kind, str(mode), body, line)
+    return Case(name, kind, str(mode), body, path, line)

@@ -1,4 +1,4 @@
-"""Cases of one pure function: division, predicates of reclaim, orders, admission; and cases that are generated."""
+"""Cases of one pure function, and cases that are described instead of listed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from extender.fairshare.tree import QuotaTree, Standing
 from extender.model.amounts import GPU, Amounts
 from extender.model.names import ProjectName
 from extender.model.queue import Queue, Quota
+from extender.simulate import scenario_rules
 from extender.simulate.scenario_file import Case
 from extender.simulate.scenario_world import UnsupportedError
 
@@ -23,7 +24,12 @@ _RESOURCES = ("gpu", "cpu", "mem")
 
 def differences(case: Case) -> list[str]:
     """What the functions answer otherwise than the case says. Raises UnsupportedError."""
-    known: dict[str, Callable[[Json], list[str]]] = {"division": _division, "predicate": _predicates}
+    known: dict[str, Callable[[Json], list[str]]] = {
+        "division": _division,
+        "predicate": _predicates,
+        "order": scenario_rules.order_differences,
+        "admission": scenario_rules.admission_differences,
+    }
     if case.kind not in known:
         raise UnsupportedError(f"kind {case.kind}: service behaviour, tested there")
     return known[case.kind](case.body)

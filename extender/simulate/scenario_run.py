@@ -58,7 +58,7 @@ def run(case: Case) -> Outcome:
         outcome.unsupported = str(error)
         return outcome
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise ConfigError(f"line {case.line}: {case.id}: {type(error).__name__}: {str(error)[:200]}") from error
+        raise ConfigError(f"{case.file}:{case.line}: {case.id}: {type(error).__name__}: {str(error)[:200]}") from error
     outcome.passed = not outcome.differences
     return outcome
 

@@ -14,7 +14,7 @@ from typing import Any
 from extender.cluster.picture import Picture
 from extender.fairshare.tree import QuotaTree
 from extender.model import names
-from extender.model.affinity import PodAffinity
+from extender.model.affinity import AffinityTerm, PodAffinity
 from extender.model.amounts import GPU, Amounts
 from extender.model.gang import Gang, Member, MemberState, SubGroup, Topology, cost
 from extender.model.gpu import GpuRequest
@@ -168,9 +168,9 @@ class World:
     def model_pod(self, state: PodState) -> Pod:
         """The pod as the deciding code sees it. Its index says its age."""
         index = state.name.rpartition("-")[2]
-        affinity = None
-        if state.affinity_key or state.anti_affinity_key:
-            affinity = PodAffinity(tuple(sorted(state.labels.items())), state.affinity_key, state.anti_affinity_key)
+        labels = tuple(sorted((str(key), str(value)) for key, value in state.labels.items()))
+        near = (AffinityTerm(labels, state.affinity_key),) if state.affinity_key else ()
+        apart = (AffinityTerm(labels, state.anti_affinity_key),) if state.anti_affinity_key else ()
         return Pod(
             uid=PodUID(state.name),
             namespace=_NAMESPACE,
@@ -183,8 +183,8 @@ class World:
             placement=state.placement if state.state in _HOLDING else None,
             deleting=state.state in ("releasing", "stuck_in_releasing"),
             created=index.zfill(9),
-            labels=tuple(sorted(state.labels.items())),
-            affinity=affinity,
+            labels=labels,
+            affinity=PodAffinity(near, apart) if near or apart else None,
         )
 
     def picture(self) -> Picture:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from extender.model.affinity import AffinityTerm, PodAffinity
 from extender.model.constraint import ANYWHERE, Constraint, Requirement, Taint, Term, Toleration
 
 Json = Mapping[str, Any]
@@ -57,4 +58,25 @@ def _toleration(one: Json) -> Toleration:
         operator=str(one.get("operator") or "Equal"),
         value=str(one.get("value") or ""),
         effect=str(one.get("effect") or ""),
+    )
+
+
+def parse_affinity(spec: Json) -> PodAffinity | None:
+    """Required inter-pod affinity as far as planning reads it: label equality, own namespace; None without any."""
+    affinity = spec.get("affinity") or {}
+    near, apart = _affinity_terms(affinity.get("podAffinity")), _affinity_terms(affinity.get("podAntiAffinity"))
+    return PodAffinity(near, apart) if near or apart else None
+
+
+def _affinity_terms(given: Json | None) -> tuple[AffinityTerm, ...]:
+    terms = (given or {}).get("requiredDuringSchedulingIgnoredDuringExecution") or ()
+    return tuple(
+        AffinityTerm(
+            tuple(sorted((str(key), str(value)) for key, value in (selector.get("matchLabels") or {}).items())),
+            str(term.get("topologyKey") or ""),
+        )
+        for term in terms
+        if (selector := term.get("labelSelector") or {}).get("matchLabels")
+        and not selector.get("matchExpressions")
+        and not (term.get("namespaces") or term.get("namespaceSelector"))
     )

@@ -8,7 +8,7 @@ from typing import Any
 from extender.errors import MalformedError
 from extender.model import amounts, names
 from extender.model.names import NodeName
-from extender.model.node import Node
+from extender.model.node import Node, usable_gpus
 from extender.wire.constraints import parse_taints
 
 Json = Mapping[str, Any]
@@ -32,6 +32,7 @@ def parse(obj: Json) -> Node:
         allocatable = status.get("allocatable") or {}
         capacity = status.get("capacity") or {}
         gpus = min(_count(allocatable.get(names.GPU_RESOURCE)), _MOST_DEVICES)
+        gpus = usable_gpus(gpus, str(labels.get(names.NODE_MIG_STRATEGY) or ""))
         slots = max(gpus, min(_count(capacity.get(names.GPU_RESOURCE)), _MOST_DEVICES))
         mig = tuple(
             sorted(

@@ -11,7 +11,7 @@ from extender.model import amounts, gpu, names
 from extender.model.gpu import NO_GPU, GpuRequestError
 from extender.model.names import NodeName, PodUID
 from extender.model.pod import Phase, Placement, Pod
-from extender.wire.constraints import parse_constraint
+from extender.wire.constraints import parse_affinity, parse_constraint
 
 Json = Mapping[str, Any]
 
@@ -67,6 +67,8 @@ def parse(obj: Json) -> Pod:
             scheduler=_text(spec.get("schedulerName")),
             gpu_products=_gpu_products(spec),
             constraint=parse_constraint(spec),
+            labels=tuple(labels.items()),
+            affinity=parse_affinity(spec) if spec.get("affinity") else None,
             placement=placement,
             deleting=bool(metadata.get("deletionTimestamp")),
             gates=tuple(_text(gate.get("name")) for gate in spec.get("schedulingGates") or ()),
