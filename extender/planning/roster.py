@@ -31,8 +31,12 @@ class Roster:
     version: moves when a gang that waits came or changed: what could not be decided before may be decided now.
     """
 
-    def __init__(self, picture: Picture) -> None:
+    def __init__(self, picture: Picture, *, ahead_after_s: float = 1.0, ahead_from_nodes: int = 500) -> None:
         self._picture = picture
+        self._ahead_after_s = ahead_after_s
+        self._ahead_from_nodes = ahead_from_nodes
+        self._unasked: dict[PodUID, float] = {}  # no gate, no answer yet → since when, the longest first
+        self._overdue: dict[PodUID, bool] = {}  # whether it is to be seated ahead: once, not again
         self.version = 0
         self.gangs: dict[str, Gang] = {}
         self.requested: defaultdict[ProjectName, Amounts] = defaultdict(Amounts)  # by gangs that wait
@@ -65,6 +69,7 @@ class Roster:
     def refresh(self, now: float) -> None:
         """Take in every pod that changed. Cost: the pods of their gangs."""
         stirred, self._picture.stirred = self._picture.stirred, set()
+        stirred |= self._become_overdue(now)
         changed: dict[str, None] = {}
         for uid in stirred:
             before = self._key_of.get(uid)
@@ -74,8 +79,13 @@ class Roster:
                 self._members[before].discard(uid)
                 changed[before] = None
                 del self._key_of[uid]
+            if record is None or record.hold is not None or record.verdict is not None:
+                self._unasked.pop(uid, None)
+                if uid in self._overdue:
+                    self._overdue[uid] = False
             if after is None:
                 self._leaving.discard(uid)
+                self._overdue.pop(uid, None)
                 continue
             if before != after:
                 self._key_of[uid] = after
@@ -137,7 +147,7 @@ class Roster:
         membership = self._picture.membership
         eldest = min(records, key=lambda one: (one.pod.created, one.pod.uid)).pod
         group = membership.groups.get((eldest.namespace, eldest.group)) if eldest.group else None
-        members = tuple(member for record in records if (member := self._member(record)) is not None)
+        members = tuple(member for record in records if (member := self._member(record, now)) is not None)
         least = group.min_member if group is not None else 1
         holding = sum(1 for one in members if one.state is MemberState.ACTIVE)
         done = any(one.state is MemberState.DONE for one in members)
@@ -158,7 +168,22 @@ class Roster:
             stale_since=self._stale_since.get(key),
         )
 
-    def _member(self, record: PodRecord) -> Member | None:
+    def _become_overdue(self, now: float) -> set[PodUID]:
+        """Pods without a gate that kube-scheduler has not come to: it is behind, and in a large cluster it is quicker
+        with a pod whose node is chosen already. Each only once: who is not asked about then is held back elsewhere.
+        """
+        due: set[PodUID] = set()
+        if len(self._picture.table) >= self._ahead_from_nodes:
+            for uid, since in self._unasked.items():
+                if now - since < self._ahead_after_s:
+                    break
+                due.add(uid)
+        for uid in due:
+            del self._unasked[uid]
+        self._overdue |= dict.fromkeys(due, True)
+        return due
+
+    def _member(self, record: PodRecord, now: float) -> Member | None:
         """None for a pod that counts in no way: on its way out without a place, or waiting for gates of others."""
         pod, hold = record.pod, record.hold
         if pod.is_finished:
@@ -166,8 +191,12 @@ class Roster:
         elif hold is None:
             if pod.deleting or pod.gpu_error or pod.is_gated_by_others:
                 return None
-            if not (pod.is_gated or pod.group or record.verdict is not None):
-                return None  # kube-scheduler has not asked for it yet, and then it may have a place at once
+            ahead = self._overdue.get(pod.uid)
+            if not (pod.is_gated or pod.group or record.verdict is not None or ahead):
+                # kube-scheduler has not asked for it yet, and then it may have a place at once.
+                if ahead is None:
+                    self._unasked.setdefault(pod.uid, now)
+                return None
             state = MemberState.PENDING
         elif pod.deleting or pod.uid in self._leaving:
             state = MemberState.RELEASING

@@ -13,6 +13,7 @@ from extender.model.pod import Placement, Pod
 from extender.model.queue import PodGroup
 from extender.model.verdict import Reason
 from extender.planning.planner import Planner
+from extender.planning.roster import Roster
 from extender.planning.settings import Settings
 from extender.pods.filter import filter_pod
 from tests.builders import NAMESPACE, POLICY, node, pod, queue, uid, world
@@ -182,3 +183,18 @@ def test_a_pod_that_is_bound_already_takes_no_seat() -> None:
     assert state(picture, "p") is HoldState.BOUND
     assert picture.pods[uid("p")].hold is not None
     assert isinstance(placement.placement, Placement)
+
+
+def test_where_kube_scheduler_is_behind_pods_without_gates_are_seated_ahead() -> None:
+    picture = world(node("n", gpus=2))
+    made = Planner(picture, Settings())
+    made.roster = Roster(picture, ahead_from_nodes=1)
+    picture.upsert_pod(pod("p", gpus=1))
+    for now, expected in ((0.0, set()), (0.9, set()), (1.0, {uid("p")})):
+        made.allocate(now, now)
+        assert seated(made) == expected
+    # Nobody came for the seat: something that we do not know holds the pod back, and it gets no other.
+    picture.release(uid("p"))
+    made.allocate(10.0, 10.0)
+    made.allocate(12.0, 12.0)
+    assert seated(made) == set()
