@@ -197,7 +197,7 @@ def _for_each(view: View, help_: Callable[[Job, list[Member]], bool]) -> None:
             job.verdict = explain.too_early(job)
         else:
             view.serving = job.gang.key
-            if help_(job, members):
+            if _is_attainable(view, members) and help_(job, members):
                 job.verdict = None
                 failed.clear()
             else:
@@ -212,6 +212,15 @@ def _waiting(view: View) -> Iterator[Job]:
 def _runs_since_less(view: View, job: Job, seconds: float) -> bool:
     started = job.gang.started_at
     return seconds > 0 and started is not None and view.now - started < seconds
+
+
+def _is_attainable(view: View, members: Sequence[Member]) -> bool:
+    """Whether the nodes could hold the largest of these so many times if everybody preemptible left."""
+    largest = max(view.least_cost(member.pod).gpu_milli for member in members)
+    if not largest or any(member.pod.gpu.mig for member in members):
+        return True
+    count = sum(view.least_cost(member.pod).gpu_milli == largest for member in members)
+    return int((view.attainable // largest).clip(0).sum()) >= count
 
 
 def _strategy_of(view: View, members: Iterable[Member]) -> Strategy:

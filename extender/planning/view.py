@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 from extender.cluster import seats
 from extender.cluster.picture import Picture
@@ -23,6 +23,7 @@ from extender.model.gang import Gang, Member, MemberState, cost
 from extender.model.names import PodUID, ProjectName
 from extender.model.pod import Placement, Pod
 from extender.model.verdict import Verdict
+from extender.packing.score import Ints
 from extender.planning.settings import Settings
 from extender.planning.topology import Domains
 
@@ -272,6 +273,26 @@ class View:
                 break
             seen.add(key)
         return key
+
+    @cached_property
+    def attainable(self) -> Ints:
+        """Milli-GPU of each row if everybody preemptible left: no decision of this plan can free more.
+
+        Made when first asked for: what is given or taken later only moves within it. Cost: a look at every gang.
+        """
+        self.whatif.flush()
+        table = self.picture.table
+        most = table.arrays().total_free.copy()
+        for job in self.jobs.values():
+            if not job.gang.preemptible:
+                continue
+            held = [(one.pod, one.placement) for one in job.active()]
+            held += [(seat.member.pod, seat.placement) for seat in job.seats.values()]
+            for pod, placement in held:
+                row = None if placement is None else table.row_of.get(placement.node)
+                if row is not None and placement is not None:
+                    most[row] += self.cost_on(pod, placement).gpu_milli
+        return most
 
     def cost_on(self, pod: Pod, placement: Placement) -> Amounts:
         """What the pod costs its queue where it is."""
