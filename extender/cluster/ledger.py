@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from extender.errors import InvariantError
 from extender.model.amounts import GPU
 from extender.model.names import PodUID
@@ -113,20 +111,6 @@ class NodeLedger:
                 free[index] = GPU
                 unused -= 1
         return free
-
-    def has_all(self, indices: Iterable[int]) -> bool:
-        """Whether all that is counted here has its place: nobody on these devices or on the node waits for another."""
-        node = self._node
-        return (
-            node is not None
-            and node.schedulable
-            and all(index < node.gpu_slots and self._held.get(index, 0) <= GPU for index in indices)
-            and len(self._held) + sum(self.unindexed.values()) <= node.gpus
-            and self.cpu_milli <= node.cpu_milli
-            and self.memory_mib <= node.memory_mib
-            and len(self.pods) <= node.pods
-            and all(self.mig.get(resource, 0) <= count for resource, count in node.mig)
-        )
 
     def group_of(self, index: int) -> str:
         """The group that sharers of device `index` carry, "" when nobody shares it."""

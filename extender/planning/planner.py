@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from extender.cluster.picture import Hold, HoldState, Picture, PodRecord
+from extender.cluster.picture import HoldState, Picture, PodRecord
 from extender.fairshare.tree import QuotaTree
 from extender.model.amounts import NOTHING, Amounts
 from extender.model.gang import Gang, MemberState
@@ -25,7 +25,8 @@ _OF_A_CLASS = 64  # gangs that ask for the same, given to one plan
 _NEVER = (-1, -1)
 _NOTHING = Plan((), (), ())
 _COOLING_S = 30.0  # a node that did not accept a pod will hardly do so sooner
-_TAKING_BACK = (Action.ALLOCATE, Action.CONSOLIDATION, Action.RECLAIM, Action.PREEMPT, Action.STALE_GANG_EVICTION)
+_ALLOCATING = (Action.FULFIL, Action.ALLOCATE)
+_TAKING_BACK = tuple(Action)
 
 
 @dataclass(slots=True)
@@ -70,14 +71,12 @@ class Planner:
         """
         self._clock = clock
         self.roster.refresh(now)
-        if self._keep_promises(clock):
-            self.roster.refresh(now)
         at = (self._picture.generation, self.roster.version)
         if at == self._allocated_at:
             return
         gangs = self.roster.waiting(_OF_A_CLASS)
         has_more = self.roster.has_more(_OF_A_CLASS)
-        made = self._plan(gangs, (Action.ALLOCATE,), now) if gangs else _NOTHING
+        made = self._plan(gangs, _ALLOCATING, now) if gangs else _NOTHING
         self._apply(made, gangs, clock)
         self.roster.refresh(now)
         # With more behind those that got a seat we are not done: but the verbs must have their turn in between.
@@ -153,7 +152,12 @@ class Planner:
         beside |= {gang.key: gang for gang in self.roster.on_their_way_out()}
         more = [gang for key, gang in beside.items() if key not in given]
         with self._picture.set_aside(promised):
-            return plan(self._picture, self._tree(), [*gangs, *more], self._settings, now, actions)
+            made = plan(self._picture, self._tree(), [*gangs, *more], self._settings, now, actions)
+        renewed = {seat.uid for seat in made.seats}
+        for record in promised:
+            if record.pod.uid not in renewed:
+                self._picture.release(record.pod.uid)  # cannot be kept: its node has gone, or its devices
+        return made
 
     def _tree(self) -> QuotaTree:
         quotas, releasing = self._picture.quotas, self.roster.releasing
@@ -218,44 +222,6 @@ class Planner:
     def _seated(self, record: PodRecord) -> None:
         self._picture.judge(record, None)
         self.orders.seated[record.pod.uid] = None
-
-    def _keep_promises(self, clock: float) -> bool:
-        """Promised places that have come free become seats, a gang below its minimum only as a whole. False: none."""
-        kept = False
-        keys = {
-            gang.key: gang
-            for record in self._picture.provisional()
-            if _is_promised(record) and (gang := self.roster.gang_of(record.pod.uid)) is not None
-        }
-        for gang in keys.values():
-            nominated = [
-                record
-                for member in gang.in_state(MemberState.NOMINATED)
-                if _is_promised(record := self._picture.pods[member.pod.uid])
-            ]
-            free = [record for record in nominated if record.hold is not None and self._has_come_free(record.hold)]
-            held: dict[str, int] = {}
-            for member in gang.active:
-                held[gang.leaf_of(member)] = held.get(gang.leaf_of(member), 0) + 1
-            if len(free) < len(nominated) and not gang.tree.is_met(held):
-                continue
-            for record in free:
-                assert record.hold is not None
-                self._picture.reserve(
-                    record.pod.uid,
-                    record.hold.placement,
-                    now=clock,
-                    expires=clock + self._seat_ttl_s,
-                    state=HoldState.RESERVED,
-                    planned=True,
-                )
-                self._seated(record)
-                kept = True
-        return kept
-
-    def _has_come_free(self, hold: Hold) -> bool:
-        ledger = self._picture.ledger(hold.placement.node)
-        return ledger is not None and ledger.has_all(hold.placement.indices)
 
     def _cooling_nodes(self, pod: Pod) -> tuple[NodeName, ...]:
         resting = self._cooling.get(pod.uid)
