@@ -39,6 +39,16 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
+class Owner:
+    """The controller that made a pod: a Job, a ReplicaSet, …"""
+
+    kind: str
+    name: str
+    uid: str = ""
+    api_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Pod:
     """One version of a Pod object.
 
@@ -62,7 +72,7 @@ class Pod:
     group: str = ""
     priority_class: str = ""
     priority: int | None = None
-    owner_kind: str = ""
+    owner: Owner | None = None
     scheduler: str = ""
     gpu_products: tuple[str, ...] = ()  # the only GPU models that it accepts, sorted; none for any
     constraint: Constraint = ANYWHERE
@@ -76,6 +86,19 @@ class Pod:
     slow_volumes: bool = False  # PreBind may take minutes: claims to be provisioned, or DRA
     created: str = ""
     started: str = ""  # when the kubelet took it on
+
+    @property
+    def owner_kind(self) -> str:
+        return self.owner.kind if self.owner is not None else ""
+
+    @property
+    def workload(self) -> str:
+        """The name of what it belongs to, as its users know it; "" for a pod that nothing made."""
+        if self.owner is None:
+            return ""
+        # A Deployment's pods belong to a ReplicaSet of its name and a hash.
+        revision = next((value for key, value in self.labels if key == names.POD_TEMPLATE_HASH_LABEL), "")
+        return self.owner.name.removesuffix(f"-{revision}") if revision else self.owner.name
 
     @property
     def is_finished(self) -> bool:

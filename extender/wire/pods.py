@@ -10,7 +10,7 @@ from extender.errors import MalformedError
 from extender.model import amounts, gpu, names
 from extender.model.gpu import NO_GPU, GpuRequestError
 from extender.model.names import NodeName, PodUID
-from extender.model.pod import Phase, Placement, Pod
+from extender.model.pod import Owner, Phase, Placement, Pod
 from extender.wire.constraints import parse_affinity, parse_constraint
 
 Json = Mapping[str, Any]
@@ -63,7 +63,7 @@ def parse(obj: Json) -> Pod:
             priority_class=priority_class,
             # The number belongs to the class of the spec, not to one that a label names.
             priority=_whole(spec.get("priority")) if priority_class == spec_class else None,
-            owner_kind=_owner_kind(metadata.get("ownerReferences") or ()),
+            owner=_owner(metadata.get("ownerReferences") or ()),
             scheduler=_text(spec.get("schedulerName")),
             gpu_products=_gpu_products(spec),
             constraint=parse_constraint(spec),
@@ -130,8 +130,12 @@ def _version(text: object) -> int:
     return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 20 else 0
 
 
-def _owner_kind(owners: Iterable[Json]) -> str:
-    return next((str(owner.get("kind") or "") for owner in owners if owner.get("controller")), "")
+def _owner(owners: Iterable[Json]) -> Owner | None:
+    for owner in owners:
+        if owner.get("controller"):
+            kind, name, uid = (str(owner.get(key) or "") for key in ("kind", "name", "uid"))
+            return Owner(kind, name, uid, str(owner.get("apiVersion") or ""))
+    return None
 
 
 def _gpu_products(spec: Json) -> tuple[str, ...]:
