@@ -151,7 +151,7 @@ class Gang:
 
     @cached_property
     def workload(self) -> str:
-        """"namespace/name" of what made all its pods, as users know it; its key when there is no such thing."""
+        """Namespace and name of what made all its pods, as users know it; its key when there is no such thing."""
         owners = {one.pod.workload for one in self.members}
         owner = owners.pop() if len(owners) == 1 else ""
         return f"{self.key.partition('/')[0]}/{owner}" if owner else self.key

@@ -192,8 +192,9 @@ class Roster:
             if pod.deleting or pod.gpu_error or pod.is_gated_by_others:
                 return None
             ahead = self._overdue.get(pod.uid)
-            if not (pod.is_gated or pod.group or record.verdict is not None or ahead):
-                # kube-scheduler has not asked for it yet, and then it may have a place at once.
+            known = pod.is_gated or pod.group or pod.unschedulable or record.verdict is not None
+            if not (known or ahead):
+                # kube-scheduler has not come to it yet, and then it may have a place at once.
                 if ahead is None:
                     self._unasked.setdefault(pod.uid, now)
                 return None
