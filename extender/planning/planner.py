@@ -36,6 +36,7 @@ class Orders:
     """What has to be done outside, in the order in which it was decided."""
 
     seated: dict[PodUID, None] = field(default_factory=dict)  # their seats are held: nominate them, lift their gates
+    promised: dict[PodUID, Verdict] = field(default_factory=dict)  # their owners are told what they wait for
     evictions: list[Eviction] = field(default_factory=list)
     refused: dict[str, Verdict] = field(default_factory=dict)  # gang → why it waits, where that is news
 
@@ -211,6 +212,8 @@ class Planner:
             self._picture.reserve(seat.uid, seat.placement, now=clock, expires=clock + ttl_s, state=state, planned=True)
             if seat.bindable:
                 self._seated(record)
+            else:
+                self._promised(record, seat.placement.node)
         why = {one.gang: one.verdict for one in made.explanations}
         for gang in gangs:
             verdict = why.get(gang.key)
@@ -238,6 +241,11 @@ class Planner:
             return tuple(self._picture.table.row_of)
         nodes = self._cooling.get(pod.uid)
         return tuple(node for node, until in nodes.items() if until > self._clock) if nodes else ()
+
+    def _promised(self, record: PodRecord, node: NodeName) -> None:
+        verdict = no(Reason.WAITING_FOR_OTHERS, f"Pod {record.pod.key} waits for others to leave its place on {node}")
+        self._picture.judge(record, verdict)
+        self.orders.promised[record.pod.uid] = verdict
 
     def _forget_gone(self) -> None:
         for notes in (self._cooling, self._protected, self._resting):

@@ -97,7 +97,7 @@ def _as_planned(
         planner.allocate(today, now)
     hold = record.hold
     if hold is not None and hold.state is HoldState.PROMISED:
-        return _rejected(picture, record, no(Reason.WAITING_FOR_OTHERS))
+        return _rejected(picture, record, record.verdict or no(Reason.WAITING_FOR_OTHERS))
     if hold is not None and hold.state is HoldState.RESERVED and hold.planned:
         node = hold.placement.node
         if node in offered:
