@@ -104,6 +104,9 @@ def _as_planned(
             hold.expires = now + policy.ttl_for(record.pod)
             picture.judge(record, None)
             return FilterAnswer((node,))
+        if tuple(offered) == (record.pod.nominated,):
+            earlier = f"node {offered[0]} was nominated for {record.pod.key} before its gang was planned anew"
+            return _rejected(picture, record, no(Reason.NODE_NOT_OFFERED, earlier))  # the other nodes come next
         planner.turned_down(uid, node, now)
         if in_gang:
             turned = f"node {node}, planned for {record.pod.key}, was not offered: it does not accept the pod now"
