@@ -103,7 +103,11 @@ class Service:
         registry.register(metrics.PictureCollector(self.picture, settings.cluster_id))
         extends = "extender" in settings.roles
         operations = Operations(
-            self.picture, registry, self._not_ready, self._feed.measure if extends else lambda: None
+            self.picture,
+            registry,
+            self._not_ready,
+            self._feed.measure if extends else lambda: None,
+            planner=planner if extends else None,
         )
         try:
             if extends:

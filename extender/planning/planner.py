@@ -14,7 +14,7 @@ from extender.cluster.picture import HoldState, Picture, PodRecord
 from extender.fairshare.tree import QuotaTree
 from extender.model.amounts import NOTHING, Amounts
 from extender.model.gang import Gang, MemberState
-from extender.model.names import NodeName, PodUID
+from extender.model.names import NodeName, PodUID, ProjectName
 from extender.model.pod import Pod
 from extender.model.verdict import Reason, Verdict, no
 from extender.planning.plan import Action, Eviction, Plan, plan
@@ -52,6 +52,7 @@ class Planner:
         self.verdicts: dict[str, Verdict] = {}  # of gangs that wait, as of the last plan
         self.orders = Orders()
         self._allocated_at = self._taken_back_at = _NEVER
+        self._last_tree: QuotaTree | None = None
         self._total: tuple[int, Amounts] = (-1, NOTHING)
         self._cooling: dict[PodUID, dict[NodeName, float]] = {}
         self._protected: dict[PodUID, float] = {}
@@ -114,6 +115,13 @@ class Planner:
         group = self._picture.membership.group_of(record.pod)
         return group is not None and group.min_member > 1
 
+    def shares(self, queue: ProjectName) -> tuple[int | None, int, int | None] | None:
+        """Milli-GPU that a queue deserves, its fair share and its limit in the last plan; None: no such queue yet."""
+        standing = None if self._last_tree is None else self._last_tree.projects.get(queue)
+        if standing is None:
+            return None
+        return standing.queue.deserved.gpu_milli, standing.fair[0], standing.queue.limit.gpu_milli
+
     def verdict_on(self, record: PodRecord) -> Verdict:
         """Why a pod without a seat waits."""
         gang = self.roster.gang_of(record.pod.uid)
@@ -161,7 +169,7 @@ class Planner:
 
     def _tree(self) -> QuotaTree:
         quotas, releasing = self._picture.quotas, self.roster.releasing
-        tree = QuotaTree(self._capacity(), quotas.projects.values(), quotas.departments.values())
+        tree = self._last_tree = QuotaTree(self._capacity(), quotas.projects.values(), quotas.departments.values())
         leaving: dict[tuple[str, bool], Amounts] = {}
         for charge in releasing.values():
             key = (charge.project, charge.preemptible)

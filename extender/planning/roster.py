@@ -33,6 +33,7 @@ class Roster:
 
     def __init__(self, picture: Picture, *, ahead_after_s: float = 1.0, ahead_from_nodes: int = 500) -> None:
         self._picture = picture
+        picture.stirred.update(picture.pods)  # whoever looked before, we have not
         self._ahead_after_s = ahead_after_s
         self._ahead_from_nodes = ahead_from_nodes
         self._unasked: dict[PodUID, float] = {}  # no gate, no answer yet → since when, the longest first
@@ -93,6 +94,14 @@ class Roster:
             changed[after] = None
         for key in changed:
             self._make(key, now)
+
+    def key_named(self, namespace: str, name: str) -> str | None:
+        """The key of the gang of this name, or of the one that the pod of this name belongs to."""
+        key = f"{namespace}/{name}"
+        if key in self.gangs:
+            return key
+        uid = next((one.pod.uid for one in self._picture.pods_in(namespace) if one.pod.name == name), None)
+        return None if uid is None else self._key_of.get(uid)
 
     def gang_of(self, uid: PodUID) -> Gang | None:
         key = self._key_of.get(uid)

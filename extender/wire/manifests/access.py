@@ -45,7 +45,8 @@ def _scheduler() -> list[Json]:
             "metadata": metadata(_EXTENDER, namespaced=False),
             "rules": [
                 _rule("", ("pods",), (*_READ, "patch")),  # patch: annotations and scheduling gates
-                _rule("", ("pods/binding",), ("create",)),
+                _rule("", ("pods/binding", "pods/eviction"), ("create",)),
+                _rule("", ("pods/status",), ("patch",)),  # the node that a pod is nominated for
                 _rule("", ("nodes",), _READ),
                 _rule("", ("namespaces",), (*_READ, "create", "patch")),  # the namespace of each project
                 _rule("scheduling.k8s.io", ("priorityclasses",), _READ),

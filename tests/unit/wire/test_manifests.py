@@ -173,6 +173,8 @@ def test_roles_hold_what_the_extender_calls_and_nothing_that_could_do_harm() -> 
     assert writes == {
         ("pods", "patch"),
         ("pods/binding", "create"),
+        ("pods/eviction", "create"),
+        ("pods/status", "patch"),
         ("namespaces", "create"),
         ("namespaces", "patch"),
         ("departments/status", "patch"),
