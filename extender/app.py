@@ -30,6 +30,8 @@ from extender.settings import Settings
 
 _DRAIN_S = 20.0
 _NO_GC_S = 60.0
+# Requests leave no cycles behind: what is collected young is a pod's records, which live on. So look rarely.
+_GC_THRESHOLD = (20_000, 20, 50)
 
 log = logs.get("service")
 
@@ -170,6 +172,7 @@ class Service:
             # The first lists live as long as we do: frozen, no later collection walks them again.
             gc.collect()
             gc.freeze()
+            gc.set_threshold(*_GC_THRESHOLD)
             gc.enable()
 
     async def _listen(self, listener: Listener) -> str:

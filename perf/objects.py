@@ -182,6 +182,14 @@ def pending_pod(name: str, shape: Shape, *, version: int, uid: str | None = None
     return pod
 
 
+def asking_pods() -> list[Json]:
+    """The pods that ask in turns, two of each shape; the API server lists them too."""
+    return [
+        pending_pod(f"bench-{number}", SHAPES[number % len(SHAPES)], version=4_000_000 + number)
+        for number in range(2 * len(SHAPES))
+    ]
+
+
 def filter_body(pod: Json, nodes: int) -> bytes:
     """ExtenderArgs with every name, as with `nodeCacheCapable: true`."""
     return orjson.dumps({"Pod": pod, "Nodes": None, "NodeNames": [node_name(index) for index in range(nodes)]})

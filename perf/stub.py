@@ -39,7 +39,10 @@ class StubApi:
         }  # fmt: skip
         self._items: dict[str, list[bytes]] = {
             "/api/v1/nodes": [orjson.dumps(objects.node(index)) for index in range(nodes)],
-            "/api/v1/pods": [objects.running_pod(index, *seats.deal(index)) for index in range(pods)],
+            "/api/v1/pods": [
+                *(objects.running_pod(index, *seats.deal(index)) for index in range(pods)),
+                *map(orjson.dumps, objects.asking_pods()),
+            ],
             "/api/v1/namespaces": [orjson.dumps(namespace)],
             f"/apis/{names.RUN_AI_GROUP}/v1/projects": [orjson.dumps(project)],
         }

@@ -12,13 +12,11 @@ import orjson
 from perf import children, load, objects, stats
 from perf.children import Server
 from perf.load import Contestant, Limits
-from perf.objects import NAMESPACE, SHAPES, Shape
+from perf.objects import NAMESPACE, Shape
 
 Json = dict[str, Any]
 Say = Callable[[str], None]
 
-# So many different pods take turns; asked for again, a pod gives up its seat and gets another.
-_PODS = 2 * len(SHAPES)
 _TOO_LARGE = Shape(gpus=2 * objects.GPUS)
 _TO_BIND = (Shape(gpus=1), Shape(share_milli=500), Shape(share_milli=250))
 
@@ -33,7 +31,7 @@ def verbs(nodes: list[int], pods: list[int], limits: Limits, say: Say) -> list[J
             with children.helper("perf.stub", str(count), str(running)) as api:
                 cases = [("filter", "one node", "seat", _bodies(count))]
                 if running:
-                    cases.append(("filter", "none: rejected", "seat", _bodies(count, _TOO_LARGE)))
+                    cases.append(("filter", "none: rejected", "seat", _too_large(count)))
                 rows += _cases(cases, "seat", api.url, echo, count, running, limits)
                 cases = [(verb, "all", "all", _bodies(count)) for verb in ("filter", "prioritize")]
                 rows += _cases(cases, "all", api.url, echo, count, running, limits)
@@ -126,14 +124,14 @@ def _must(holds: bool, verb: str, body: bytes) -> None:
         raise RuntimeError(f"{verb} answered {body[:300]!r}")
 
 
-def _bodies(nodes: int, *shapes: Shape) -> list[bytes]:
-    """One pod each, another uid each time, and every name. Twice the shapes by default, in turns."""
-    wanted = shapes or SHAPES
-    kind = "large" if shapes else "bench"
-    pods = [
-        objects.pending_pod(f"{kind}-{number}", wanted[number % len(wanted)], version=6_000_000 + number)
-        for number in range(_PODS if not shapes else 4)
-    ]
+def _bodies(nodes: int) -> list[bytes]:
+    """One pod each, and every name."""
+    return [objects.filter_body(pod, nodes) for pod in objects.asking_pods()]
+
+
+def _too_large(nodes: int) -> list[bytes]:
+    """Pods that fit nowhere, and every name."""
+    pods = [objects.pending_pod(f"large-{number}", _TOO_LARGE, version=6_000_000 + number) for number in range(4)]
     return [objects.filter_body(pod, nodes) for pod in pods]
 
 

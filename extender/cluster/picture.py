@@ -214,6 +214,12 @@ class Picture:
             for name in unwritten:
                 self._write(name)
 
+    def known(self, uid: PodUID, version: int) -> Pod | None:
+        """The pod as the watch showed it at just this version, which stands for all that its object says."""
+        record = self.pods.get(uid)
+        seen = record is not None and record.watched and 0 < version == record.pod.version
+        return record.pod if seen and record is not None and record.pod.placement is None else None
+
     def is_gone(self, uid: PodUID) -> bool:
         return uid in self._tombstones
 

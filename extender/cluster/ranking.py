@@ -1,8 +1,8 @@
-"""The nodes in order of merit for each shape of pod, kept up to date by touching only what changed.
+"""The nodes in order of merit for each shape of pod, kept up to date by scoring only what was never seen.
 
-A score depends on a node's state and a pod's shape alone. So each shape keeps one array of scores and the point
-in the table's journal up to which it is right; before it is read, the rows written since are scored again in one
-call. What learning or a change of rows makes stale is scored as a whole when it is next asked for.
+A score depends on a node's state and a pod's shape alone. So each shape keeps one score for every state that the
+table has numbered; what is new since it was last asked for is scored in one call, and a row's score is that of its
+state. What learning or a new numbering makes stale is scored as a whole when it is next asked for.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from extender.packing.strategy import Strategy
 
 Values = TypeVar("Values", Ints, Floats)
 
-_SHAPES = 512  # the least recently asked for goes; 8 bytes a node each
-_ONE_BY_ONE = 6  # rows up to which plain Python beats numpy's fixed cost
-_WHOLE_FROM = 4  # a quarter of the rows changed: scoring all of them costs no more
+_SHAPES = 512  # the least recently asked for goes; 8 bytes a state each
+_ONE_BY_ONE = 6  # states up to which plain Python beats numpy's fixed cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,117 +37,122 @@ class Shape:
 
 @dataclass(slots=True)
 class _Kept(Generic[Values]):
-    """One figure a row, right up to `position` of the journal, as long as rows and tables are those of `stamp`."""
+    """One figure for each of the first `count` states, right as long as numbering and tables are those of `stamp`."""
 
     values: Values
-    position: int
+    count: int
     stamp: tuple[int, int]
+
+    def make_room(self, count: int) -> None:
+        if count > len(self.values):
+            self.values = np.pad(self.values, (0, count))
 
 
 class Ranking:
-    """Scores by (shape, strategy). Borrow `values`: read at once, neither keep nor change."""
+    """Scores by (shape, strategy)."""
 
     def __init__(self, table: NodeTable, demand: Demand) -> None:
         self._table = table
         self._demand = demand
         self._scored: OrderedDict[tuple[Shape, Strategy], _Kept[Ints]] = OrderedDict()
-        self._wasted: _Kept[Floats] | None = None
+        self._wasted: _Kept[Floats] = _Kept(np.zeros(0), 0, (-1, -1))
 
     def values(self, shape: Shape, strategy: Strategy) -> Ints:
         """One score a row of the table, INFEASIBLE where the shape does not fit; larger is better, ties remain."""
-        key = (shape, strategy)
-        scored = self._scored.get(key)
-        changed = self._changed(scored)
-        if scored is None or changed is None:
-            nodes = self._table.arrays()
-            scored = _Kept(self._score(shape, strategy, nodes, np.arange(len(nodes.free))), 0, self._stamp())
-            self._scored[key] = scored
-            if len(self._scored) > _SHAPES:
-                self._scored.popitem(last=False)
-        elif changed:
-            self._score_again(shape, strategy, changed, scored.values)
-        scored.position = self._table.position()
-        self._scored.move_to_end(key)
-        return scored.values
+        return self._of_states(shape, strategy).take(self._table.state_of())
+
+    def fitting(self, shape: Shape) -> score.Bools:
+        """Which rows have the devices for the shape now."""
+        return score.fits(shape.gpu, self._table.states()).take(self._table.state_of())
+
+    def points(self, shape: Shape, strategy: Strategy) -> Ints:
+        """kube-scheduler's 0..10 a row."""
+        table = self._table
+        return score.points(shape.gpu, table.states(), strategy, table.present()).take(table.state_of())
 
     def refresh(self) -> bool:
-        """Bring one array of scores up to date, the one longest not asked for; False when all of them are.
-
-        Work for idle moments: after learning, every shape is scored anew, and nobody should have to wait for it.
-        """
-        now = (self._stamp(), self._table.position())
-        stale = next((key for key, one in self._scored.items() if (one.stamp, one.position) != now), None)
+        """Bring one shape's scores up to date, the one longest not asked for; False when all of them are."""
+        now, count = self._stamp(), self._table.state_count
+        stale = next((key for key, one in self._scored.items() if one.stamp != now or one.count != count), None)
         if stale is not None:
-            self.values(*stale)
+            self._of_states(*stale)
         return stale is not None
 
-    def _stamp(self) -> tuple[int, int]:
-        return self._table.layout, self._demand.epoch
-
-    def _changed(self, kept: _Kept[Any] | None) -> set[int] | None:
-        """The rows of `kept` to bring up to date; None when all of them are to be made anew."""
-        if kept is None or kept.stamp != self._stamp():
-            return None
-        changed = self._table.changed_since(kept.position)
-        if changed is None or len(changed) * _WHOLE_FROM > len(kept.values):
-            return None
-        return set(changed)
-
-    def _waste(self) -> Floats:
-        """What each node wastes as it is: the same for every shape, so counted once per change."""
-        kept = self._wasted
-        changed = self._changed(kept)
-        nodes, tables = self._table.arrays(), self._demand.tables
-        if kept is None or changed is None:
-            kept = self._wasted = _Kept(fragmentation.waste(nodes.free, nodes.cpu_free, tables), 0, self._stamp())
-        elif len(changed) <= _ONE_BY_ONE:
-            for row in changed:
-                free, cpu = nodes.free[row].tolist(), int(nodes.cpu_free[row])
-                kept.values[row] = fragmentation.waste_of_one(free, cpu, tables)
-        else:
-            rows = np.array(sorted(changed), dtype=np.int64)
-            kept.values[rows] = fragmentation.waste(nodes.free[rows], nodes.cpu_free[rows], tables)
-        kept.position = self._table.position()
+    def _of_states(self, shape: Shape, strategy: Strategy) -> Ints:
+        key = (shape, strategy)
+        kept, stamp, count = self._scored.get(key), self._stamp(), self._table.state_count
+        if kept is None or kept.stamp != stamp:
+            kept = self._scored[key] = _Kept(np.zeros(count, dtype=np.int64), 0, stamp)
+            if len(self._scored) > _SHAPES:
+                self._scored.popitem(last=False)
+        if kept.count < count:
+            kept.make_room(count)
+            self._score_from(kept, shape, strategy, count)
+            kept.count = count
+        self._scored.move_to_end(key)
         return kept.values
 
-    def _score_again(self, shape: Shape, strategy: Strategy, rows: set[int], values: Ints) -> None:
-        """Bring some rows of `values` up to date. For a handful, numpy's calls would cost more than their work."""
-        if strategy is not Strategy.FRAGMENTATION or shape.gpu.mig or len(rows) > _ONE_BY_ONE:
-            at = np.array(sorted(rows), dtype=np.int64)
-            values[at] = self._score(shape, strategy, self._table.arrays().take(at), at)
+    def _stamp(self) -> tuple[int, int]:
+        return self._table.numbering, self._demand.epoch
+
+    def _waste(self, count: int) -> Floats:
+        """What a node in each state wastes as it is: the same for every shape."""
+        kept, tables = self._wasted, self._demand.tables
+        if kept.stamp != self._stamp():
+            kept = self._wasted = _Kept(np.zeros(count), 0, self._stamp())
+        new = count - kept.count
+        if new > 0:
+            kept.make_room(count)
+            nodes = self._table.states(kept.count)
+            if new <= _ONE_BY_ONE:
+                for at, (free, cpu) in enumerate(zip(nodes.free.tolist(), nodes.cpu_free.tolist(), strict=True)):
+                    kept.values[kept.count + at] = fragmentation.waste_of_one(free, cpu, tables)
+            else:
+                kept.values[kept.count : count] = fragmentation.waste(nodes.free, nodes.cpu_free, tables)
+            kept.count = count
+        return kept.values
+
+    def _score_from(self, kept: _Kept[Ints], shape: Shape, strategy: Strategy, count: int) -> None:
+        """Score the states that `kept` lacks. For a handful, numpy's calls would cost more than their work."""
+        nodes = self._table.states(kept.count)
+        if strategy is not Strategy.FRAGMENTATION:
+            fits = self._fits(shape, nodes)
+            kept.values[kept.count : count] = np.where(fits, score.scores(shape.gpu, nodes, strategy), score.INFEASIBLE)
             return
-        nodes, tables, wasted = self._table.arrays(), self._demand.tables, self._waste()
-        products = list(self._table.products)
-        for row in rows:
-            product = products[nodes.product[row]]
+        before = self._waste(count)[kept.count : count]
+        if count - kept.count <= _ONE_BY_ONE and not shape.gpu.mig:
+            self._score_one_by_one(kept, shape, nodes, before)
+            return
+        out = kept.values[kept.count : count]
+        out.fill(score.INFEASIBLE)
+        at = np.flatnonzero(self._fits(shape, nodes))  # in a full cluster few are worth the arithmetic
+        if at.size:
+            tables = self._demand.tables
+            fitting = nodes.take(at)
+            prices = np.array([tables.price.get(product, 0.0) for product in self._table.products])[fitting.product]
+            out[at] = fragmentation.scores(shape.gpu, shape.cpu_milli, prices, fitting, tables, before[at])
+
+    def _score_one_by_one(self, kept: _Kept[Ints], shape: Shape, nodes: NodeArrays, before: Floats) -> None:
+        tables, products = self._demand.tables, list(self._table.products)
+        for at, free in enumerate(nodes.free.tolist()):
+            product = products[nodes.product[at]] if products else ""
             score_: int | None = None
-            if nodes.whole[row] >= 0 and (not shape.products or product in shape.products):
+            if not shape.products or product in shape.products:
                 score_ = fragmentation.score_of_one(
                     shape.gpu,
                     shape.cpu_milli,
                     tables.price.get(product, 0.0),
-                    nodes.free[row].tolist(),
-                    int(nodes.cpu_free[row]),
-                    int(nodes.gpu_memory[row]),
+                    free,
+                    int(nodes.cpu_free[at]),
+                    int(nodes.gpu_memory[at]),
                     tables,
-                    float(wasted[row]),
+                    float(before[at]),
                 )
-            values[row] = score.INFEASIBLE if score_ is None else score_
+            kept.values[kept.count + at] = score.INFEASIBLE if score_ is None else score_
 
-    def _score(self, shape: Shape, strategy: Strategy, nodes: NodeArrays, at: Ints) -> Ints:
-        """Scores of `nodes`, which are the rows `at` of the table."""
+    def _fits(self, shape: Shape, nodes: NodeArrays) -> Any:
         fits = score.fits(shape.gpu, nodes)
         if shape.products:
             accepted = [self._table.products[product] for product in shape.products if product in self._table.products]
             fits &= np.isin(nodes.product, accepted)
-        if strategy is not Strategy.FRAGMENTATION:
-            return np.where(fits, score.scores(shape.gpu, nodes, strategy), score.INFEASIBLE)
-        out = np.full(len(fits), score.INFEASIBLE, dtype=np.int64)
-        rows = np.flatnonzero(fits)  # in a full cluster few rows are worth the arithmetic
-        if rows.size:
-            tables = self._demand.tables
-            fitting = nodes if rows.size == len(fits) else nodes.take(rows)
-            before = self._waste()[at[rows]]
-            prices = np.array([tables.price.get(product, 0.0) for product in self._table.products])[fitting.product]
-            out[rows] = fragmentation.scores(shape.gpu, shape.cpu_milli, prices, fitting, tables, before)
-        return out
+        return fits

@@ -34,7 +34,6 @@ class NodeArrays:
     gpu_memory: MiB of one device, 0 unknown.   has_gpus:   the node has devices at all, used or not.
     cpu_free:   milli-CPU, may be negative.     mig_free:   MIG slices by resource name.
     capacity:   milli-GPU in all.               cpu_capacity: milli-CPU in all.
-    memory_free: MiB, may be negative.          pods_free:  pods that may still come, may be negative.
     product:    number of the GPU model in `NodeTable.products`.
     """
 
@@ -46,8 +45,6 @@ class NodeArrays:
     cpu_free: Ints
     capacity: Ints
     cpu_capacity: Ints
-    memory_free: Ints
-    pods_free: Ints
     product: Ints
     mig_free: dict[str, Ints]
 
@@ -62,15 +59,9 @@ class NodeArrays:
             cpu_free=self.cpu_free[rows],
             capacity=self.capacity[rows],
             cpu_capacity=self.cpu_capacity[rows],
-            memory_free=self.memory_free[rows],
-            pods_free=self.pods_free[rows],
             product=self.product[rows],
             mig_free={resource: column[rows] for resource, column in self.mig_free.items()},
         )
-
-    def has_room(self, cpu_milli: int, memory_mib: int) -> Bools:
-        """Which nodes have the CPU, the memory and a place for one more pod."""
-        return (self.cpu_free >= cpu_milli) & (self.memory_free >= memory_mib) & (self.pods_free > 0)
 
 
 def shares(request: GpuRequest, nodes: NodeArrays) -> Ints | int:
@@ -142,13 +133,13 @@ def _kth(values: NDArray[np.int32], k: int) -> Ints:
     return kth
 
 
-def points(request: GpuRequest, nodes: NodeArrays, strategy: Strategy) -> Ints:
-    """kube-scheduler's 0..10 a node (behaviour.md 12.11): 0 where the request does not fit.
+def points(request: GpuRequest, nodes: NodeArrays, strategy: Strategy, present: Bools) -> Ints:
+    """kube-scheduler's 0..10 a node (behaviour.md 12.11): 0 where the request does not fit or nothing is `present`.
 
     Bin-pack: 9 for the least free of the fitting nodes down to 0 for the most free, and 1 more where a share
     joins a device that is shared already. Spread: ten times the free share of the node's devices.
     """
-    fitting = fits(request, nodes)
+    fitting = fits(request, nodes) & present
     out = np.zeros(len(fitting), dtype=np.int64)
     if not fitting.any():
         return out

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import compress
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from extender.cluster.picture import Picture
 from extender.cluster.ranking import Shape
@@ -14,10 +17,6 @@ from extender.model.names import NodeName
 from extender.model.pod import Placement, Pod
 from extender.packing import devices, score
 from extender.packing.strategy import Strategy
-
-# When a good part of all nodes is offered, the best seat nearly always is among them: finding one name in the list
-# costs microseconds, indexing thousands of names costs more than the whole decision.
-_FEW_OFFERED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +43,23 @@ def best_seat(picture: Picture, pod: Pod, offered: Sequence[str] | None, policy:
     Ties go to the lowest node name. Cost: the rows that changed since this shape was last asked for, an argmax,
     and Python work for one node.
     """
-    if offered is not None and len(offered) == 1:
-        return seat_on(picture, pod, NodeName(offered[0]), policy)
     values = picture.ranking.values(shape_of(pod), policy.strategy_for(pod))
     table = picture.table
-    rank = table.rank()
     if offered is None:
-        room = table.arrays().has_room(pod.cpu_milli, pod.memory_mib)
-        return _seat_in(picture, pod, np.where(room, values, score.INFEASIBLE), rank, policy)
-    if len(offered) * _FEW_OFFERED > values.size:
-        row = _best_row(values, rank)
-        if row is None:
-            return None
-        name = table.name_of[row]
-        if name is not None and name in offered:
-            return seat_on(picture, pod, name, policy)
-    row_of = table.row_of
-    rows = [row_of[NodeName(name)] for name in offered if name in row_of]
+        room = table.has_room(pod.cpu_milli, pod.memory_mib)
+        return _seat_in(picture, pod, np.where(room, values, score.INFEASIBLE), policy)
+    # Nearly always the best of all nodes is among those offered: finding one name in the list costs microseconds,
+    # looking up thousands of names costs more than the whole decision.
+    row = _best_row(values)
+    if row is None:
+        return None
+    name = table.name_of[row]
+    if name in offered:
+        return seat_on(picture, pod, name, policy)
+    rows = [row for row in table.rows_of(offered) if row >= 0]
     among = np.full(values.size, score.INFEASIBLE, dtype=np.int64)
     among[rows] = values[rows]
-    return _seat_in(picture, pod, among, rank, policy)
+    return _seat_in(picture, pod, among, policy)
 
 
 def shape_of(pod: Pod) -> Shape:
@@ -94,29 +90,31 @@ def new_group(pod: Pod, node: NodeName, index: int) -> str:
 
 
 def fitting(picture: Picture, pod: Pod, offered: Sequence[str]) -> list[str]:
-    """The offered nodes that have the devices now, each once, in the order offered."""
-    fits = score.fits(pod.gpu, picture.table.arrays())
-    row_of = picture.table.row_of
-    return [name for name in dict.fromkeys(offered) if name in row_of and fits[row_of[NodeName(name)]]]
+    """The offered nodes that have the devices now, in the order offered."""
+    fits = picture.ranking.fitting(shape_of(pod))
+    return list(compress(offered, _of_each(fits, picture, offered)))
 
 
 def points(picture: Picture, pod: Pod, offered: Sequence[str], policy: Policy) -> list[tuple[str, int]]:
-    """kube-scheduler's 0..10 for each offered node, each once, in the order offered; 0 for one we do not know."""
-    values = score.points(pod.gpu, picture.table.arrays(), policy.strategy_for(pod)).tolist()
-    row_of = picture.table.row_of
-    return [(name, values[row_of[NodeName(name)]] if name in row_of else 0) for name in dict.fromkeys(offered)]
+    """kube-scheduler's 0..10 for each offered node, in the order offered; 0 for one we do not know."""
+    values = picture.ranking.points(shape_of(pod), policy.strategy_for(pod))
+    return list(zip(offered, _of_each(values, picture, offered), strict=True))
 
 
-def _seat_in(picture: Picture, pod: Pod, values: score.Ints, rank: score.Ints, policy: Policy) -> Placement | None:
-    row = _best_row(values, rank)
-    name = None if row is None else picture.table.name_of[row]
-    return None if name is None else seat_on(picture, pod, name, policy)
+def _of_each(values: NDArray[Any], picture: Picture, offered: Iterable[str]) -> list[Any]:
+    """The value of each offered node's row, zero for a node that has none."""
+    # One zero more at the end: that is what the number -1, of no row, picks.
+    return list(map([*values.tolist(), 0].__getitem__, picture.table.rows_of(offered)))
 
 
-def _best_row(values: score.Ints, rank: score.Ints) -> int | None:
+def _seat_in(picture: Picture, pod: Pod, values: score.Ints, policy: Policy) -> Placement | None:
+    row = _best_row(values)
+    return None if row is None else seat_on(picture, pod, picture.table.name_of[row], policy)
+
+
+def _best_row(values: score.Ints) -> int | None:
     """The row with the largest score, the lowest name among equals: a strict winner."""
-    best = values.max(initial=score.INFEASIBLE)
-    if best == score.INFEASIBLE:
+    if not values.size:
         return None
-    ties = np.flatnonzero(values == best)
-    return int(ties[rank[ties].argmin()])
+    row = int(values.argmax())
+    return None if values[row] == score.INFEASIBLE else row

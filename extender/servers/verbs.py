@@ -23,6 +23,7 @@ from extender.pods.preempt import keep_possible
 from extender.pods.prioritize import prioritize_pod
 from extender.wire import extender as wire
 
+_JSON = {"Content-Type": "application/json"}
 _BODY_S = 10.0  # a client that stops half-way must not hold its connection for ever
 
 _Decide = Callable[[bytes], Awaitable[bytes]]
@@ -51,6 +52,7 @@ class Verbs:
         self._why_not = why_not
         self._answer_all = answer_all
         self._max_body_bytes = max_body_bytes
+        self._passed = metrics.DECISIONS.labels("filter", "ok")
 
     def app(self) -> web.Application:
         app = web.Application(client_max_size=self._max_body_bytes)
@@ -79,8 +81,11 @@ class Verbs:
                 log.warning("body_too_large", verb=verb, bytes=request.content_length)
                 raise web.HTTPRequestEntityTooLarge(max_size=self._max_body_bytes, actual_size=request.content_length)
             try:
-                async with asyncio.timeout(_BODY_S):
+                if request.content.is_eof():
                     body = await request.read()
+                else:
+                    async with asyncio.timeout(_BODY_S):
+                        body = await request.read()
             except TimeoutError as error:
                 failed.inc()
                 raise web.HTTPRequestTimeout(text="the request's body did not arrive in time\n") from error
@@ -97,12 +102,12 @@ class Verbs:
                 log.exception("verb_failed", verb=verb)
                 answer = on_error(f"{verb} failed: internal error, see the extender's log")
             seconds.observe(time.perf_counter() - started)
-            return web.Response(body=answer, content_type="application/json")
+            return web.Response(body=answer, headers=_JSON)
 
         return handle
 
     async def _filter(self, body: bytes) -> bytes:
-        args = wire.decode_args(body)
+        args = wire.decode_args(body, self._picture.known)
         why_not = self._why_not()
         if why_not:
             metrics.DECISIONS.labels("filter", "error").inc()
@@ -116,7 +121,7 @@ class Verbs:
             answer_all=self._answer_all,
         )
         if answer.verdict is None:
-            metrics.DECISIONS.labels("filter", "ok").inc()
+            self._passed.inc()
             log.debug("filter", pod=args.pod.key, node=answer.nodes[0])
             return wire.encode_pass(args, answer.nodes)
         metrics.DECISIONS.labels("filter", answer.verdict.reason.value).inc()
@@ -127,10 +132,10 @@ class Verbs:
         return wire.encode_reject(args, answer.verdict)
 
     async def _prioritize(self, body: bytes) -> bytes:
-        args = wire.decode_args(body)
+        args = wire.decode_args(body, self._picture.known)
         if self._why_not():
             # Scores are advice; none at all is better than none in time.
-            return wire.encode_points((name, 0) for name in args.names)
+            return wire.encode_points([(name, 0) for name in args.names])
         metrics.DECISIONS.labels("prioritize", "ok").inc()
         return wire.encode_points(prioritize_pod(self._picture, args.pod, args.names, self._policy))
 

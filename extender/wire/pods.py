@@ -74,6 +74,15 @@ def parse(obj: Json) -> Pod:
         raise MalformedError(f"not a Pod: {type(error_).__name__}: {str(error_)[:80]}") from error_
 
 
+def identity(obj: Json) -> tuple[PodUID, int]:
+    """uid and resourceVersion of what may be a Pod object; ("", 0) when it is none."""
+    metadata = obj.get("metadata")
+    if not isinstance(metadata, dict):
+        return PodUID(""), 0
+    uid = metadata.get("uid")
+    return PodUID(uid if isinstance(uid, str) else ""), _version(metadata.get("resourceVersion"))
+
+
 def _text(value: object) -> str:
     """A text, "" for none; another type is no pod."""
     if value is None:

@@ -517,14 +517,14 @@ def public(picture: Picture) -> Json:
         },
         "rows": {
             name: (
-                [left for left in arrays.free[row].tolist() if left],
+                sorted(left for left in arrays.free[row].tolist() if left),
                 *(int(column[row]) for column in (arrays.whole, arrays.total_free, arrays.gpu_memory, arrays.has_gpus)),
                 *(int(column[row]) for column in (arrays.cpu_free, arrays.capacity, arrays.cpu_capacity)),
                 {kind: int(column[row]) for kind, column in arrays.mig_free.items() if column[row]},
             )
             for name, row in rows.items()
         },
-        "order": sorted(rows, key=lambda name: int(picture.table.rank()[rows[name]])),
+        "order": list(rows),
         "usage": dict(picture.quotas.holders()),
         "departments": {name: picture.quotas.department_usage(name) for name in picture.quotas.departments},
         "paths": {name: picture.quotas.path(ProjectName(name)) for name in picture.quotas.projects},

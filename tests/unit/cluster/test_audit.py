@@ -24,7 +24,7 @@ def _forget_cpu(picture: Picture) -> None:
 
 
 def _stale_row(picture: Picture) -> None:
-    picture.table.arrays().free[0, 0] = 999
+    picture.table.states().free[picture.table.state_of()[0], 0] = 999
 
 
 def _lost_charge(picture: Picture) -> None:

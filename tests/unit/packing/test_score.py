@@ -28,7 +28,7 @@ def by_name(picture: Picture, values: score.Ints) -> dict[str, int]:
 
 
 def points(picture: Picture, subject: Pod, strategy: Strategy) -> dict[str, int]:
-    return by_name(picture, score.points(subject.gpu, picture.table.arrays(), strategy))
+    return by_name(picture, picture.ranking.points(placement.shape_of(subject), strategy))
 
 
 def order(picture: Picture, subject: Pod, strategy: Strategy) -> list[str]:
@@ -101,13 +101,6 @@ def test_more_than_any_machine_has_fits_nowhere() -> None:
         pod("p", mig={"1g.5gb": 2**61}),
     ):
         assert order(picture, subject, PACK) == []
-
-
-def test_a_vacant_row_fits_nothing() -> None:
-    picture = used(nodes=THREE)
-    picture.delete_node(node("b").name)
-    fitting = score.fits(pod("p").gpu, picture.table.arrays())
-    assert int(fitting.sum()) == 2
 
 
 @pytest.mark.parametrize(

@@ -294,10 +294,6 @@ def test_all_in_the_order_offered_without_what_we_do_not_know() -> None:
     assert offer(picture, pod("p", gpus=1), "b", "ghost", "a", answer_all=True).nodes == ["b", "a"]
 
 
-def test_all_without_duplicates() -> None:
-    assert offer(world(node("a"), node("b")), pod("p"), "a", "b", "a", answer_all=True).nodes == ["a", "b"]
-
-
 SHORTAGES: list[tuple[dict[str, Any], str]] = [
     ({"gpus": 9}, "9 GPUs"),
     ({"fraction": "0.5", "devices": 9}, "9 X 0.5 GPU"),

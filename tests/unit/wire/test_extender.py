@@ -32,6 +32,7 @@ def args(**document: Any) -> Args:
         pytest.param({"Nodes": {"items": [node_object("a")]}, "NodeNames": ["b"]}, ["b"], False, id="both: the names"),
         pytest.param({"nodenames": ["a"]}, ["a"], False, id="any case, as Go"),
         pytest.param({"NodeNames": ["a"], "Unknown": 1}, ["a"], False, id="unknown keys"),
+        pytest.param({"NodeNames": ["a", "b", "a"]}, ["a", "b"], False, id="each once"),
     ],
 )
 def test_both_forms(document: Json, names: list[str], by_object: bool) -> None:
