@@ -130,8 +130,8 @@ class PictureCollector(Collector):
         for name, usage in self._picture.quotas.holders():
             allocated.add_metric([self._cluster, name], usage.allocated.gpu_milli / GPU)
             project = self._picture.quotas.projects.get(name)
-            if project is not None and project.deserved.gpu_milli is not None:
-                quota.add_metric([self._cluster, name], project.deserved.gpu_milli / GPU)
+            if project is not None and project.queue.deserved.gpu_milli is not None:
+                quota.add_metric([self._cluster, name], project.queue.deserved.gpu_milli / GPU)
         yield from (quota, allocated)
 
     def _pods(self) -> Iterator[GaugeMetricFamily]:

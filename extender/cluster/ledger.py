@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from extender.model.amounts import GPU
-from extender.model.names import PodUID
+from extender.model.names import DEFAULT_POOL, PodUID
 from extender.model.node import Node
 from extender.model.pod import Placement, Pod
 
@@ -40,6 +40,10 @@ class NodeLedger:
     @property
     def gpu_memory_mib(self) -> int:
         return self._node.gpu_memory_mib if self._node else 0
+
+    @property
+    def pool(self) -> str:
+        return self._node.pool if self._node else DEFAULT_POOL
 
     def add(self, pod: Pod, placement: Placement) -> None:
         """Count `pod` here. The pod must not be counted already."""

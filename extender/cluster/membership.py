@@ -1,14 +1,20 @@
-"""Whose pod is this, and may it be preempted? Answers from what the API server holds now (DESIGN section 4)."""
+"""Whose pod is this, what is it for, where may it go, and may it be preempted?
+
+Answers from what the API server holds now (DESIGN section 4).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from extender.cluster.grouping import group_name_of
 from extender.model import names
-from extender.model.names import ProjectName
+from extender.model.names import DEFAULT_POOL, ProjectName
 from extender.model.pod import Pod
-from extender.model.queue import PodGroup
+from extender.model.queue import PodGroup, Project, Work
+
+_ANYWHERE = (DEFAULT_POOL,)
 
 
 @dataclass(slots=True)
@@ -16,15 +22,21 @@ class Membership:
     """Lookup tables of the picture: PodGroups by (namespace, name), namespace labels, priority class values.
 
     namespaces: namespace → its `runai/queue` label, "" when it has none.
+    topologies: Topology → its levels, node label keys from the widest to the narrowest.
     """
 
     groups: dict[tuple[str, str], PodGroup] = field(default_factory=dict)
     namespaces: dict[str, str] = field(default_factory=dict)
     priority_classes: dict[str, int] = field(default_factory=dict)
+    topologies: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def group_of(self, pod: Pod) -> PodGroup | None:
+        """The pod's PodGroup: the one that it names, else the one that is made for its owner; None while neither is."""
+        return self.groups.get((pod.namespace, group_name_of(pod))) if self.groups else None
 
     def project_of(self, pod: Pod) -> ProjectName | None:
         """The project that pays for `pod`, first that is set; None when nothing names one."""
-        group = self.groups.get((pod.namespace, pod.group)) if pod.group else None
+        group = self.group_of(pod)
         if group is not None and group.queue:
             return group.queue
         if pod.queue_label:
@@ -37,7 +49,7 @@ class Membership:
 
     def priority_of(self, pod: Pod) -> int:
         """The pod's priority: of its group's class, its label's, its own, else the default of its owner's kind."""
-        group = self.groups.get((pod.namespace, pod.group)) if pod.group else None
+        group = self.group_of(pod)
         own_class = names.PRIORITY_CLASS_OF_OWNER.get(pod.owner_kind, "")
         for name in (group.priority_class if group else "", pod.priority_class, own_class):
             value = self._value_of(name)
@@ -48,7 +60,30 @@ class Membership:
         return names.DEFAULT_PRIORITY
 
     def is_preemptible(self, pod: Pod) -> bool:
+        """Whether the pod may be evicted for others and may go over quota: as its group says, else by priority."""
+        group = self.group_of(pod)
+        if group is not None and group.preemptible is not None:
+            return group.preemptible
         return self.priority_of(pod) < names.NON_PREEMPTIBLE_FROM
+
+    def work_of(self, pod: Pod) -> Work:
+        """What the pod is for, by its priority: as important as `inference`, as an interactive class, or less."""
+        priority = self.priority_of(pod)
+        if priority >= names.PRIORITY_CLASSES["inference"]:
+            return Work.INFERENCE
+        return Work.INTERACTIVE if priority >= names.PRIORITY_CLASSES["interactive-preemptible"] else Work.TRAINING
+
+    def pools_of(self, pod: Pod, project: Project | None) -> tuple[str, ...]:
+        """The node pools that the pod may go to, the first to be tried first; never empty.
+
+        Its own label, else its group's list, else its project's, else the pool `default`.
+        """
+        if pod.pool_label:
+            return (pod.pool_label,)
+        group = self.group_of(pod)
+        if group is not None and group.pools:
+            return group.pools
+        return (project.default_pools if project is not None else ()) or _ANYWHERE
 
     def _value_of(self, name: str) -> int | None:
         if not name:

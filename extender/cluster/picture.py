@@ -27,7 +27,7 @@ from extender.model.amounts import GPU, Amounts
 from extender.model.names import NodeName, PodUID, ProjectName
 from extender.model.node import Node
 from extender.model.pod import Placement, Pod
-from extender.model.queue import PodGroup, Queue
+from extender.model.queue import Department, PodGroup, Project
 from extender.model.verdict import Verdict
 from extender.packing.demand import Ask, Demand
 
@@ -99,8 +99,9 @@ class Picture:
         ledger = self._ledgers.setdefault(node.name, NodeLedger())
         if ledger.node == node:
             return
-        # Shares by memory depend on the node's GPUs: when that figure moves, count its pods anew.
-        moved = list(ledger.pods.values()) if ledger.gpu_memory_mib != node.gpu_memory_mib else []
+        # Shares by memory depend on the node's GPUs, charges on its pool: when these move, count its pods anew.
+        same = (ledger.gpu_memory_mib, ledger.pool) == (node.gpu_memory_mib, node.pool)
+        moved = [] if same else list(ledger.pods.values())
         for pod, _ in moved:
             ledger.remove(pod.uid)
         ledger.node = node
@@ -308,7 +309,11 @@ class Picture:
         for namespace in list(self._uids_in):
             self._recharge_namespace(namespace)
 
-    def upsert_project(self, project: Queue) -> None:
+    def set_topologies(self, levels: dict[str, tuple[str, ...]]) -> None:
+        self.membership.topologies = levels
+        self._opened_up()
+
+    def upsert_project(self, project: Project) -> None:
         self.quotas.upsert_project(project)
         self._opened_up()
 
@@ -316,20 +321,20 @@ class Picture:
         """The project is gone; its pods stay charged to its name until they end."""
         self.quotas.delete_project(ProjectName(name))
 
-    def replace_projects(self, projects: Iterable[Queue]) -> None:
+    def replace_projects(self, projects: Iterable[Project]) -> None:
         self.quotas.replace_projects(projects)
         self._opened_up()
 
-    def upsert_department(self, department: Queue) -> None:
-        self.quotas.departments[department.name] = department
+    def upsert_department(self, department: Department) -> None:
+        self.quotas.upsert_department(department)
         self._opened_up()
 
     def delete_department(self, name: str) -> None:
-        self.quotas.departments.pop(name, None)
+        self.quotas.delete_department(name)
         self._opened_up()
 
-    def replace_departments(self, departments: Iterable[Queue]) -> None:
-        self.quotas.departments = {department.name: department for department in departments}
+    def replace_departments(self, departments: Iterable[Department]) -> None:
+        self.quotas.replace_departments(departments)
         self._opened_up()
 
     def cost(self, pod: Pod, gpu_memory_mib: int) -> Amounts:
@@ -416,7 +421,7 @@ class Picture:
         hold = record.hold
         if hold is None:
             return
-        charge = self._charge(record.pod, self._ledgers[hold.placement.node].gpu_memory_mib)
+        charge = self._charge(record.pod, self._ledgers[hold.placement.node])
         if charge == hold.charge:
             return
         if hold.charge is not None:
@@ -425,11 +430,12 @@ class Picture:
             self.quotas.charge(charge)
         hold.charge = charge
 
-    def _charge(self, pod: Pod, gpu_memory_mib: int) -> Charge | None:
+    def _charge(self, pod: Pod, ledger: NodeLedger) -> Charge | None:
         project = self.membership.project_of(pod)
         if project is None:
             return None
-        return Charge(project, self.cost(pod, gpu_memory_mib), self.membership.is_preemptible(pod))
+        amounts = self.cost(pod, ledger.gpu_memory_mib)
+        return Charge(project, amounts, self.membership.is_preemptible(pod), ledger.pool)
 
     def _recharge_namespace(self, namespace: str) -> None:
         for uid in self._uids_in.get(namespace, ()):

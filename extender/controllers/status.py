@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from extender import logs
+from extender.cluster.grouping import group_name_of
 from extender.cluster.picture import HoldState, Picture, PodRecord
 from extender.errors import ApiError, BadRequestError, NotFoundError
 from extender.fairshare.capacity import Usage
@@ -85,10 +86,11 @@ class StatusWriter:
         yield from self._groups()
         quotas = self._picture.quotas
         labelled = {label: namespace for namespace, label in self._picture.membership.namespaces.items() if label}
-        for name in sorted(quotas.projects):
-            namespace = labelled.get(name, "")
-            status = {"namespace": namespace, "phase": "Ready" if namespace else "Pending"}
-            yield f"/apis/{names.RUN_AI_GROUP}/v1/projects/{name}", {**status, **_held(quotas.usage(name))}
+        for name, usage in quotas.holders():
+            if name in quotas.projects:
+                namespace = labelled.get(name, "")
+                status = {"namespace": namespace, "phase": "Ready" if namespace else "Pending"}
+                yield f"/apis/{names.RUN_AI_GROUP}/v1/projects/{name}", {**status, **_held(usage)}
         for department in sorted(quotas.departments):
             yield f"/apis/{names.RUN_AI_GROUP}/v1/departments/{department}", _held(quotas.department_usage(department))
 
@@ -97,8 +99,7 @@ class StatusWriter:
         members: defaultdict[tuple[str, str], list[PodRecord]] = defaultdict(list)
         for namespace in {namespace for namespace, _ in groups}:
             for record in self._picture.pods_in(namespace):
-                if record.pod.group:
-                    members[(namespace, record.pod.group)].append(record)
+                members[(namespace, group_name_of(record.pod))].append(record)
         for key, group in sorted(groups.items()):
             path = f"/apis/{names.POD_GROUP_GROUP}/v1alpha1/namespaces/{key[0]}/podgroups/{key[1]}"
             yield path, _group_status(group, members[key])
@@ -109,7 +110,7 @@ def _group_status(group: PodGroup, members: list[PodRecord]) -> Json:
     count = Counter(record.pod.phase for record in members)
     pending = count[Phase.PENDING] + count[Phase.UNKNOWN]
     placed = sum(1 for one in members if one.hold is not None and one.hold.state is HoldState.BOUND)
-    if placed >= group.min_member:
+    if placed >= group.minimum:
         phase = "Running"
     elif pending or not members:
         phase = "Pending"

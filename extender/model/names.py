@@ -19,6 +19,18 @@ GPU_FRACTION_NUM_DEVICES = "gpu-fraction-num-devices"
 MPS = "mps"
 PRIORITY_CLASS_LABEL = "priorityClassName"
 QUEUE_LABELS = ("runai/queue", "kai.scheduler/queue", "project")  # a pod's project, first that is set
+SUBGROUP_LABEL = "kai.scheduler/subgroup-name"
+TASK_PRIORITY_LABEL = "kai.scheduler/task-priority"  # an integer; of one group the higher is placed first
+
+# Read from workloads and their pods when a PodGroup is made for them.
+SKIP_GROUPING_ANNOTATION = "kai.scheduler/skip-podgrouper"
+MIN_MEMBER_ANNOTATION = "kai.scheduler/batch-min-member"
+PREEMPTIBILITY_LABEL = "kai.scheduler/preemptibility"
+PREEMPTION_DELAY_ANNOTATION = "kai.scheduler/preemption-delay"
+STALENESS_GRACE_ANNOTATION = "kai.scheduler/staleness-grace-period"
+TOPOLOGY_ANNOTATION = "kai.scheduler/topology"
+TOPOLOGY_REQUIRED_ANNOTATION = "kai.scheduler/topology-required-placement"
+TOPOLOGY_PREFERRED_ANNOTATION = "kai.scheduler/topology-preferred-placement"
 
 # Read from namespaces.
 QUEUE_LABEL = "runai/queue"
@@ -29,6 +41,11 @@ NODE_GPU_COUNT = "nvidia.com/gpu.count"
 NODE_GPU_MEMORY = "nvidia.com/gpu.memory"
 NODE_GPU_PRODUCT = "nvidia.com/gpu.product"
 
+# Node pools and node types. Which label of a node names its pool is a setting; pods name theirs by this one.
+NODE_POOL_LABEL = "kai.scheduler/node-pool"
+DEFAULT_POOL = "default"  # of nodes without that label
+NODE_TYPE_LABEL = "run.ai/type"
+
 # Written on pods by the Binding.
 GPU_DEVICES_ANNOTATION = "runai-gpu"
 GPU_SHARE_ANNOTATION = "runai-gpu-share"  # milli-GPU of each device: what the owner edits later changes nothing
@@ -37,6 +54,10 @@ GPU_GROUP_LABEL = "runai-gpu-group"  # one device; several: `runai-gpu-group/<gr
 RESOURCE_TYPE_REGULAR = "Regular"
 RESOURCE_TYPE_FRACTION = "Fraction"
 WAKE_ANNOTATION = "runai/woken"
+
+# Written on workloads.
+CALCULATED_STATUS_ANNOTATION = "runai-calculated-status"
+TIMED_OUT = "TimedOut"
 
 # Resources.
 GPU_RESOURCE = "nvidia.com/gpu"

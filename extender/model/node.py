@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from extender.model.names import NodeName
+from extender.model.names import DEFAULT_POOL, NodeName
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +15,8 @@ class Node:
     gpu_slots:      devices the node has by capacity: the range of device indices.
     gpu_memory_mib: memory of each device, 0 when the label is missing or absurd (then: no gpu-memory pods).
     mig:            allocatable MIG slices, (resource name, count) sorted by name.
+    pool:           the node pool it is in; quotas are per pool.
+    node_type:      its label `run.ai/type`, "" without one.
     schedulable:    ready and not cordoned; kube-scheduler applies taints itself.
     """
 
@@ -29,3 +31,5 @@ class Node:
     pods: int = 0
     mig: tuple[tuple[str, int], ...] = ()
     schedulable: bool = True
+    pool: str = DEFAULT_POOL
+    node_type: str = ""

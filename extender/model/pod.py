@@ -36,6 +36,16 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
+class Owner:
+    """The controller that made a pod: a Job, a ReplicaSet, …"""
+
+    kind: str
+    name: str
+    uid: str = ""
+    api_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Pod:
     """One version of a Pod object.
 
@@ -43,6 +53,12 @@ class Pod:
     gpu_error:     the refusal text when the GPU request is malformed; `gpu` is then none.
     queue_label:   the first of the project labels on the pod, "" when none.
     group:         name of the PodGroup it says it belongs to, "" for a group of its own.
+    pool_label:    the node pool that it names itself, "" when none.
+    min_member:    how many of its owner's pods must start together, as its template says; 0 when it does not.
+    skips_grouping: it asks to have no PodGroup made for it.
+    subgroup:      the part of its PodGroup that it counts in, "" when none.
+    task_priority: of one group, pods with the larger are placed first; None comes last.
+    started:       when the kubelet accepted it, in seconds since the epoch; 0.0 before that.
     placement:     where the object says it is; None while unbound. Our annotations count only on bound pods.
     """
 
@@ -59,7 +75,7 @@ class Pod:
     group: str = ""
     priority_class: str = ""
     priority: int | None = None
-    owner_kind: str = ""
+    owner: Owner | None = None
     scheduler: str = ""
     gpu_products: tuple[str, ...] = ()  # the only GPU models that it accepts, sorted; none for any
     placement: Placement | None = None
@@ -67,6 +83,16 @@ class Pod:
     gated: bool = False  # kube-scheduler leaves it alone until its last scheduling gate is lifted
     slow_volumes: bool = False  # PreBind may take minutes: claims to be provisioned, or DRA
     created: str = ""
+    started: float = 0.0
+    pool_label: str = ""
+    min_member: int = 0
+    skips_grouping: bool = False
+    subgroup: str = ""
+    task_priority: int | None = None
+
+    @property
+    def owner_kind(self) -> str:
+        return self.owner.kind if self.owner is not None else ""
 
     @property
     def is_finished(self) -> bool:

@@ -33,7 +33,7 @@ def access() -> list[Json]:
                 _rule("", ("nodes",), _READ),
                 _rule("", ("namespaces",), (*_READ, "create", "patch")),  # the namespace of each project
                 _rule("scheduling.k8s.io", ("priorityclasses",), _READ),
-                _rule(RUN_AI_GROUP, ("departments", "projects"), _READ),
+                _rule(RUN_AI_GROUP, ("departments", "projects", "topologies"), _READ),
                 _rule(RUN_AI_GROUP, ("departments/status", "projects/status"), ("patch",)),
                 _rule(POD_GROUP_GROUP, ("podgroups",), _READ),
                 _rule(POD_GROUP_GROUP, ("podgroups/status",), ("patch",)),

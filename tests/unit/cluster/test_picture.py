@@ -6,6 +6,7 @@ from extender.cluster import audit
 from extender.cluster.picture import HoldState, Picture
 from extender.model.names import NodeName
 from extender.model.pod import Phase, Placement
+from extender.model.queue import Department, Project
 from extender.pods import bind
 from extender.pods.bind import BindRequest
 from tests.builders import (
@@ -321,7 +322,7 @@ def test_a_deleted_project_keeps_its_usage_until_its_pods_end() -> None:
     picture.upsert_pod(pod("p", gpus=1, on="n", indices=[0]))
     picture.delete_project(PROJECT)
     assert gpus_held(picture) == (1000, 0)
-    picture.upsert_project(queue(limit=1000))
+    picture.upsert_project(Project(queue(limit=1000)))
     assert gpus_held(picture) == (1000, 0)
     picture.delete_pod(uid("p"))
     assert gpus_held(picture) == (0, 0)
@@ -340,8 +341,8 @@ def test_a_department_sums_its_projects() -> None:
     assert [one.name for one, _ in picture.quotas.path(PROJECT)] == ["team-a", "d"]
     picture.delete_department("d")
     assert [one.name for one, _ in picture.quotas.path(PROJECT)] == ["team-a"]
-    picture.replace_departments([queue("d")])
-    picture.replace_projects([queue("team-b", department="d")])
+    picture.replace_departments([Department(queue("d"))])
+    picture.replace_projects([Project(queue("team-b", department="d"))])
     assert picture.quotas.department_usage("d").allocated.gpu_milli == 2000  # until team-a's pod has ended
     picture.delete_pod(uid("p0"))
     assert picture.quotas.department_usage("d").allocated.gpu_milli == 1000
@@ -365,9 +366,9 @@ def test_what_moves_the_generation() -> None:
     changes = {
         "a node grows": lambda: picture.upsert_node(node("n", gpus=9)),
         "a node comes": lambda: picture.upsert_node(node("m")),
-        "a project changes": lambda: picture.upsert_project(queue(limit=5)),
-        "projects are listed": lambda: picture.replace_projects([queue()]),
-        "a department changes": lambda: picture.upsert_department(queue("d")),
+        "a project changes": lambda: picture.upsert_project(Project(queue(limit=5))),
+        "projects are listed": lambda: picture.replace_projects([Project(queue())]),
+        "a department changes": lambda: picture.upsert_department(Department(queue("d"))),
         "a department goes": lambda: picture.delete_department("d"),
         "a group comes": lambda: picture.upsert_group(pod_group("g")),
         "a namespace is labelled": lambda: picture.upsert_namespace("x", "team-a"),

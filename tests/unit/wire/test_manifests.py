@@ -97,7 +97,7 @@ def test_the_order_is_one_that_kubectl_apply_accepts() -> None:
 
 def test_crds_alone() -> None:
     assert {one["kind"] for one in render(crds_only=True)} == {"CustomResourceDefinition"}
-    assert len(render(crds_only=True)) == len(of_kind("CustomResourceDefinition")) == 3
+    assert len(render(crds_only=True)) == len(of_kind("CustomResourceDefinition")) == 4
 
 
 def test_the_caller_may_change_what_it_gets() -> None:
