@@ -106,19 +106,18 @@ SubGroups = Annotated[list[SubGroup], Field(max_length=256), *unique_by("name", 
 class PodGroupSpec(Part):
     """What the submitter asks for."""
 
-    min_member: Members | None = Field(
-        None,
+    min_member: Members = Field(
+        1,
         description=(
-            "This many pods of the group must fit at the same time before any of them starts. With 1, which is "
-            "meant when it is absent, and with 0 each pod starts on its own. With subGroups, their figures count "
-            "instead."
+            "This many pods of the group must fit at the same time before any of them starts. With 1, the "
+            "default, and with 0 each pod starts on its own. With subGroups, their figures count instead."
         ),
     )
     min_sub_group: Members | None = Field(
         None,
         description=(
             "The number of subGroups without a parent that must have their minimum before any pod starts. When "
-            "it is absent, all must. It is refused together with minMember."
+            "it is absent, all must. It is refused together with a minMember of more than 1."
         ),
     )
     sub_groups: SubGroups = Field(
@@ -186,7 +185,8 @@ class PodGroupSpec(Part):
 
     @model_validator(mode="after")
     def _parts_make_a_tree(self) -> Self:
-        if self.min_member is not None and self.min_sub_group is not None:
+        # 1 is what the API server writes where nothing is said.
+        if self.min_member > 1 and self.min_sub_group is not None:
             raise ValueError("minMember and minSubGroup exclude each other")
         parents = {part.name: part.parent for part in self.sub_groups}
         inner = set(parents.values())
@@ -277,7 +277,7 @@ class PodGroup(Resource):
             namespace=self.metadata.namespace,
             name=self.metadata.name,
             queue=ProjectName(spec.queue) if spec.queue else None,
-            min_member=1 if spec.min_member is None else spec.min_member,
+            min_member=spec.min_member,
             min_parts=spec.min_sub_group,
             subgroups=tuple(part.to_model() for part in spec.sub_groups),
             topology=spec.topology_constraint.to_model() if spec.topology_constraint else None,

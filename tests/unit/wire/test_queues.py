@@ -195,7 +195,7 @@ def leaf(name: str, **more: Any) -> Json:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({"minMember": 1, "minSubGroup": 1}, "minMember and minSubGroup exclude each other"),
+        ({"minMember": 2, "minSubGroup": 1}, "minMember and minSubGroup exclude each other"),
         ({"subGroups": [leaf("a"), leaf("a")]}, "named more than once: a"),
         ({"subGroups": [leaf("a", parent="b")]}, "the parent 'b' of 'a' is not among them"),
         ({"subGroups": [{"name": "a"}]}, "'a' has no parts, so it needs minMember"),
