@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from extender.cluster.picture import HoldState, Picture
 from extender.model.amounts import GPU
+from extender.model.queue import Work
 from extender.model.verdict import Reason
 
 REGISTRY = CollectorRegistry()
@@ -80,6 +81,10 @@ BINDS = Counter(
 )
 EXPIRED = Counter("runai_reservations_expired_total", "Seats that nobody came to bind in time.", registry=REGISTRY)
 WOKEN = Counter("runai_pods_woken_total", "Refused pods that were offered to kube-scheduler again.", registry=REGISTRY)
+GROUPS_MADE = Counter("runai_podgroups_made_total", "PodGroups made for pods that named none.", registry=REGISTRY)
+TIMED_OUT = Counter(
+    "runai_workloads_timed_out_total", "Workloads stopped by their project's time limit.", ["work"], registry=REGISTRY
+)
 EVENTS = Counter(
     "runai_events_total", "Kubernetes Events by fate: written, dropped, failed.", ["fate"], registry=REGISTRY
 )
@@ -92,6 +97,8 @@ for _known in Reason:
     DECISIONS.labels("filter", _known.value)
 for _outcome in ("stored", "refused", "gone", "unknown"):
     BINDS.labels(_outcome)
+for _work in (Work.INTERACTIVE, Work.TRAINING):
+    TIMED_OUT.labels(_work.value)
 for _fate in ("written", "dropped", "failed"):
     EVENTS.labels(_fate)
 

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from extender.cluster.grouping import group_name_of
 from extender.cluster.ledger import NodeLedger
 from extender.cluster.membership import Membership
 from extender.cluster.quota import Charge, QuotaBook
@@ -78,6 +79,7 @@ class Picture:
         self._unwritten: set[NodeName] | None = None  # rows to write later, while many pods are taken in at once
         self._uid_of: dict[tuple[str, str], PodUID] = {}
         self._uids_in: defaultdict[str, set[PodUID]] = defaultdict(set)  # namespace → uids
+        self._uids_of_group: defaultdict[tuple[str, str], set[PodUID]] = defaultdict(set)  # (namespace, name) → uids
         self._provisional: set[PodUID] = set()  # held, and not yet bound by the API object's word
         self._tombstones: OrderedDict[PodUID, None] = OrderedDict()
 
@@ -155,6 +157,7 @@ class Picture:
         if record is None:
             record = self.pods[pod.uid] = PodRecord(pod, watched=watched)
             self._uids_in[pod.namespace].add(pod.uid)
+            self._uids_of_group[(pod.namespace, group_name_of(pod))].add(pod.uid)
             if pod.scheduler == names.SCHEDULER_NAME:
                 self._learn(pod)
         record.watched = record.watched or watched
@@ -164,6 +167,9 @@ class Picture:
             self._uid_of[key] = pod.uid
         pod = _as_recorded(record.pod, pod)
         before, record.pod = record.pod, pod
+        if (before.group, before.owner) != (pod.group, pod.owner):
+            self._leave_group(before)
+            self._uids_of_group[(pod.namespace, group_name_of(pod))].add(pod.uid)
         self.revision += 1
         if pod.is_finished:
             self.release(pod.uid)
@@ -195,6 +201,7 @@ class Picture:
         pod = self.pods.pop(uid).pod
         if self._uid_of.get((pod.namespace, pod.name)) == uid:
             del self._uid_of[(pod.namespace, pod.name)]
+        self._leave_group(pod)
         self._uids_in[pod.namespace].discard(uid)
         if not self._uids_in[pod.namespace]:
             del self._uids_in[pod.namespace]
@@ -269,6 +276,14 @@ class Picture:
         """The pods of one namespace, in no order."""
         return (self.pods[uid] for uid in self._uids_in.get(namespace, ()))
 
+    def pods_of_group(self, namespace: str, name: str) -> Iterator[PodRecord]:
+        """The pods of one group, whether its PodGroup exists or not (`grouping.group_name_of`), in no order."""
+        return (self.pods[uid] for uid in self._uids_of_group.get((namespace, name), ()))
+
+    def group_keys(self) -> list[tuple[str, str]]:
+        """Every group that has pods, as (namespace, name)."""
+        return list(self._uids_of_group)
+
     def provisional(self) -> Iterator[PodRecord]:
         """Pods that hold capacity which no API object records yet."""
         return (self.pods[uid] for uid in self._provisional)
@@ -276,18 +291,21 @@ class Picture:
     # Who pays
 
     def upsert_group(self, group: PodGroup) -> None:
-        self.membership.groups[(group.namespace, group.name)] = group
-        self._recharge_namespace(group.namespace)
+        key = (group.namespace, group.name)
+        if self.membership.groups.get(key) != group:  # most of its events are about its status
+            self.membership.groups[key] = group
+            self._recharge_group(key)
 
     def delete_group(self, namespace: str, name: str) -> None:
-        self.membership.groups.pop((namespace, name), None)
-        self._recharge_namespace(namespace)
+        if self.membership.groups.pop((namespace, name), None) is not None:
+            self._recharge_group((namespace, name))
 
     def replace_groups(self, groups: Iterable[PodGroup]) -> None:
-        touched = {namespace for namespace, _ in self.membership.groups}
+        before = self.membership.groups
         self.membership.groups = {(group.namespace, group.name): group for group in groups}
-        for namespace in touched | {namespace for namespace, _ in self.membership.groups}:
-            self._recharge_namespace(namespace)
+        for key in before.keys() | self.membership.groups.keys():
+            if before.get(key) != self.membership.groups.get(key):
+                self._recharge_group(key)
 
     def upsert_namespace(self, name: str, queue_label: str) -> None:
         if self.membership.namespaces.get(name) != queue_label:
@@ -436,6 +454,17 @@ class Picture:
             return None
         amounts = self.cost(pod, ledger.gpu_memory_mib)
         return Charge(project, amounts, self.membership.is_preemptible(pod), ledger.pool)
+
+    def _recharge_group(self, key: tuple[str, str]) -> None:
+        for uid in self._uids_of_group.get(key, ()):
+            self._recharge(self.pods[uid])
+        self._opened_up()
+
+    def _leave_group(self, pod: Pod) -> None:
+        key = (pod.namespace, group_name_of(pod))
+        self._uids_of_group[key].discard(pod.uid)
+        if not self._uids_of_group[key]:
+            del self._uids_of_group[key]
 
     def _recharge_namespace(self, namespace: str) -> None:
         for uid in self._uids_in.get(namespace, ()):

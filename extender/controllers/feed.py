@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from extender import logs, metrics
@@ -12,6 +12,7 @@ from extender.kube.client import KubeClient
 from extender.kube.reflector import Reflector
 from extender.model import names
 from extender.model.names import NodeName, PodUID
+from extender.model.pod import Pod
 from extender.wire import nodes, pods
 from extender.wire.resources import parse_department, parse_podgroup, parse_project, parse_topology
 
@@ -63,8 +64,18 @@ class _Sink(Generic[T]):
 class Feed:
     """All kinds that deciding needs. Start every `reflectors` task; `unready` and `stale` say whether to decide."""
 
-    def __init__(self, client: KubeClient, picture: Picture, *, pool_label: str = names.NODE_POOL_LABEL) -> None:
-        """pool_label: the node label whose value is the node's pool."""
+    def __init__(
+        self,
+        client: KubeClient,
+        picture: Picture,
+        *,
+        pool_label: str = names.NODE_POOL_LABEL,
+        watchers: Sequence[Callable[[Pod], None]] = (),
+    ) -> None:
+        """pool_label: the node label whose value is the node's pool.
+
+        watchers: called with every version of a pod that is listed or watched, once the picture has it; not for ends.
+        """
         scheduling = f"/apis/{names.POD_GROUP_GROUP}/v1alpha1/podgroups"
         run_ai = f"/apis/{names.RUN_AI_GROUP}/v1"
         sinks: dict[str, tuple[str, _Sink[Any]]] = {
@@ -75,7 +86,7 @@ class Feed:
             "topologies": (f"{run_ai}/topologies", _topologies(picture)),
             "podgroups": (scheduling, _groups(picture)),
             "nodes": ("/api/v1/nodes", _nodes(picture, pool_label)),
-            "pods": ("/api/v1/pods", _pods(picture)),
+            "pods": ("/api/v1/pods", _pods(picture, watchers)),
         }
         self.reflectors = [Reflector(client, path, sink, name=kind) for kind, (path, sink) in sinks.items()]
 
@@ -111,12 +122,23 @@ def _nodes(picture: Picture, pool_label: str) -> _Sink[Any]:
     )
 
 
-def _pods(picture: Picture) -> _Sink[Any]:
+def _pods(picture: Picture, watchers: Sequence[Callable[[Pod], None]]) -> _Sink[Any]:
+    def upsert(pod: Pod) -> None:
+        picture.upsert_pod(pod)
+        for see in watchers:
+            see(pod)
+
+    def replace(listed: list[Pod], version: int) -> None:
+        picture.replace_pods(listed, version)
+        for see in watchers:
+            for pod in listed:
+                see(pod)
+
     return _Sink(
         "pods",
         pods.parse,
-        picture.replace_pods,
-        picture.upsert_pod,
+        replace,
+        upsert,
         lambda obj: picture.delete_pod(PodUID(obj["metadata"]["uid"])),
     )
 

@@ -7,13 +7,12 @@ the one last written. Several changes within a second become one write.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 from extender import logs
-from extender.cluster.grouping import group_name_of
 from extender.cluster.picture import HoldState, Picture, PodRecord
 from extender.errors import ApiError, BadRequestError, NotFoundError
 from extender.fairshare.capacity import Usage
@@ -95,14 +94,9 @@ class StatusWriter:
             yield f"/apis/{names.RUN_AI_GROUP}/v1/departments/{department}", _held(quotas.department_usage(department))
 
     def _groups(self) -> Iterator[tuple[str, Json]]:
-        groups = self._picture.membership.groups
-        members: defaultdict[tuple[str, str], list[PodRecord]] = defaultdict(list)
-        for namespace in {namespace for namespace, _ in groups}:
-            for record in self._picture.pods_in(namespace):
-                members[(namespace, group_name_of(record.pod))].append(record)
-        for key, group in sorted(groups.items()):
+        for key, group in sorted(self._picture.membership.groups.items()):
             path = f"/apis/{names.POD_GROUP_GROUP}/v1alpha1/namespaces/{key[0]}/podgroups/{key[1]}"
-            yield path, _group_status(group, members[key])
+            yield path, _group_status(group, list(self._picture.pods_of_group(*key)))
 
 
 def _group_status(group: PodGroup, members: list[PodRecord]) -> Json:

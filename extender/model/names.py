@@ -71,6 +71,7 @@ POD_GROUP_GROUP = "scheduling.incubator.k8s.io"
 PRIORITY_CLASSES = {"inference": 125, "build": 100, "interactive-preemptible": 75, "train": 50}
 PRIORITY_ALIASES = {"build-preemptible": "interactive-preemptible"}
 DEFAULT_PRIORITY = 50
+DEFAULT_PRIORITY_CLASS = "train"
 NON_PREEMPTIBLE_FROM = 100
 # A Build workload of the first seed is a StatefulSet and serving is a Deployment; all else trains.
 PRIORITY_CLASS_OF_OWNER = {"StatefulSet": "build", "ReplicaSet": "inference", "Deployment": "inference"}

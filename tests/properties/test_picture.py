@@ -537,6 +537,7 @@ def public(picture: Picture) -> Json:
             for name in picture.quotas.projects
             for pool in ("default", "a100")
         },
+        "groups": {key: sorted(one.pod.uid for one in picture.pods_of_group(*key)) for key in picture.group_keys()},
         "in": {name: sorted(one.pod.uid for one in picture.pods_in(name)) for name in set(NAMESPACES)},
     }
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from extender.wire.grouping import WORKLOADS
 from extender.wire.manifests import configuration, files, render, to_yaml, write
 
 Json = dict[str, Any]
@@ -122,7 +123,7 @@ def test_roles_hold_what_the_extender_calls_and_nothing_that_could_do_harm() -> 
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
-    assert {verb for _, _, verb in granted} == {"get", "list", "watch", "create", "patch", "update"}
+    assert {verb for _, _, verb in granted} == {"get", "list", "watch", "create", "patch", "update", "delete"}
     assert not {resource for _, resource, _ in granted} & {
         "secrets",
         "configmaps",
@@ -132,11 +133,14 @@ def test_roles_hold_what_the_extender_calls_and_nothing_that_could_do_harm() -> 
     writes = {(resource, verb) for _, resource, verb in granted if verb not in ("get", "list", "watch")}
     assert writes == {
         ("pods", "patch"),
+        ("pods", "delete"),
+        *((resource, "patch") for resources in WORKLOADS.values() for resource in resources),
         ("pods/binding", "create"),
         ("namespaces", "create"),
         ("namespaces", "patch"),
         ("departments/status", "patch"),
         ("projects/status", "patch"),
+        ("podgroups", "create"),
         ("podgroups/status", "patch"),
         ("events", "create"),
         ("events", "patch"),
