@@ -15,7 +15,7 @@ from extender.controllers.owners import Owners
 from extender.errors import ApiError, ConflictError, NotFoundError
 from extender.kube.client import KubeClient
 from extender.kube.events import EventRecorder, Subject
-from extender.model import names
+from extender.model import names, timestamps
 from extender.model.names import PodUID
 from extender.model.pod import Phase, Pod
 from extender.model.queue import Work
@@ -96,7 +96,11 @@ class TimeLimits:
             elif limited and _runs(record.pod):
                 work, limit_s = self._limit_of(record.pod)
                 key = _workload(record.pod)
-                if limit_s is not None and now - record.pod.started >= limit_s and key not in self._rest_until:
+                if (
+                    limit_s is not None
+                    and now - timestamps.seconds(record.pod.started) >= limit_s
+                    and key not in self._rest_until
+                ):
                     expired.setdefault(key, (record.pod, work, limit_s))
         if not self._is_active():
             return
@@ -152,5 +156,5 @@ def _workload(pod: Pod) -> str:
 
 def _runs(pod: Pod) -> bool:
     return (
-        pod.scheduler == names.SCHEDULER_NAME and pod.phase is Phase.RUNNING and pod.started > 0.0 and not pod.deleting
+        pod.scheduler == names.SCHEDULER_NAME and pod.phase is Phase.RUNNING and bool(pod.started) and not pod.deleting
     )

@@ -18,9 +18,9 @@ GPU_MEMORY = "gpu-memory"
 GPU_FRACTION_NUM_DEVICES = "gpu-fraction-num-devices"
 MPS = "mps"
 PRIORITY_CLASS_LABEL = "priorityClassName"
-QUEUE_LABELS = ("runai/queue", "kai.scheduler/queue", "project")  # a pod's project, first that is set
 SUBGROUP_LABEL = "kai.scheduler/subgroup-name"
-TASK_PRIORITY_LABEL = "kai.scheduler/task-priority"  # an integer; of one group the higher is placed first
+TASK_PRIORITY_LABEL = "kai.scheduler/task-priority"
+QUEUE_LABELS = ("runai/queue", "kai.scheduler/queue", "project")  # a pod's project, first that is set
 
 # Read from workloads and their pods when a PodGroup is made for them.
 SKIP_GROUPING_ANNOTATION = "kai.scheduler/skip-podgrouper"

@@ -56,9 +56,6 @@ class Pod:
     pool_label:    the node pool that it names itself, "" when none.
     min_member:    how many of its owner's pods must start together, as its template says; 0 when it does not.
     skips_grouping: it asks to have no PodGroup made for it.
-    subgroup:      the part of its PodGroup that it counts in, "" when none.
-    task_priority: of one group, pods with the larger are placed first; None comes last.
-    started:       when the kubelet accepted it, in seconds since the epoch; 0.0 before that.
     placement:     where the object says it is; None while unbound. Our annotations count only on bound pods.
     """
 
@@ -81,14 +78,14 @@ class Pod:
     placement: Placement | None = None
     deleting: bool = False
     gated: bool = False  # kube-scheduler leaves it alone until its last scheduling gate is lifted
+    subgroup: str = ""  # the part of its group that it counts in
+    order: int | None = None  # within its group: larger is placed first and evicted last
     slow_volumes: bool = False  # PreBind may take minutes: claims to be provisioned, or DRA
     created: str = ""
-    started: float = 0.0
+    started: str = ""  # when the kubelet took it on
     pool_label: str = ""
     min_member: int = 0
     skips_grouping: bool = False
-    subgroup: str = ""
-    task_priority: int | None = None
 
     @property
     def owner_kind(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from decimal import Decimal
 
 NOT_NEGATIVE = r"^(0|([0-9]{1,9}(\.[0-9]{1,9})?(ns|us|ms|s|m|h)){1,6})$"
@@ -27,11 +26,3 @@ def seconds(text: str) -> float:
         raise ValueError(f'not a duration, as in "30s" or "1h30m": {text[:60]!r}')
     total = sum((Decimal(number) * _SECONDS[unit] for number, unit in _TERM.findall(text)), Decimal(0))
     return float(-total if text.startswith("-") else total)
-
-
-def timestamp(text: str) -> float:
-    """An RFC 3339 time as seconds since the epoch; 0.0 for "" and for what is none."""
-    try:
-        return datetime.fromisoformat(text).timestamp() if text else 0.0
-    except ValueError:
-        return 0.0

@@ -11,13 +11,11 @@ from extender.model import amounts, gpu, names
 from extender.model.gpu import NO_GPU, GpuRequestError
 from extender.model.names import NodeName, PodUID
 from extender.model.pod import Owner, Phase, Placement, Pod
-from extender.wire import durations
 
 Json = Mapping[str, Any]
 
 _PHASES = {phase.value: phase for phase in Phase}
 _MOST_DEVICES = 256
-_COUNT = re.compile(r"-?[0-9]{1,9}", re.ASCII)
 
 
 def parse(obj: Json) -> Pod:
@@ -70,14 +68,14 @@ def parse(obj: Json) -> Pod:
             placement=placement,
             deleting=bool(metadata.get("deletionTimestamp")),
             gated=bool(spec.get("schedulingGates")),
+            subgroup=_text(labels.get(names.SUBGROUP_LABEL)),
+            order=_order(labels.get(names.TASK_PRIORITY_LABEL)),
             slow_volumes=_has_slow_volumes(spec),
             created=_text(metadata.get("creationTimestamp")),
-            started=durations.timestamp(_text(status.get("startTime"))),
+            started=_text(status.get("startTime")),
             pool_label=_text(labels.get(names.NODE_POOL_LABEL)),
-            min_member=max(0, _count(annotations.get(names.MIN_MEMBER_ANNOTATION)) or 0),
+            min_member=max(0, _order(annotations.get(names.MIN_MEMBER_ANNOTATION)) or 0),
             skips_grouping=annotations.get(names.SKIP_GROUPING_ANNOTATION) == "true",
-            subgroup=_text(labels.get(names.SUBGROUP_LABEL)),
-            task_priority=_count(labels.get(names.TASK_PRIORITY_LABEL)),
         )
     except (KeyError, TypeError, AttributeError, IndexError) as error_:
         raise MalformedError(f"not a Pod: {type(error_).__name__}: {str(error_)[:80]}") from error_
@@ -111,9 +109,9 @@ def _version(text: object) -> int:
     return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 20 else 0
 
 
-def _count(text: object) -> int | None:
-    """A small whole number as labels and annotations write it; None for anything else."""
-    return int(text) if isinstance(text, str) and _COUNT.fullmatch(text) else None
+def _order(text: object) -> int | None:
+    """A number that somebody wrote as a label; anything else is none."""
+    return int(text) if isinstance(text, str) and re.fullmatch("-?[0-9]{1,9}", text) else None
 
 
 def _owner(owners: Iterable[Json]) -> Owner | None:

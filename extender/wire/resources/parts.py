@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from extender.errors import MalformedError
+from extender.model import timestamps
 from extender.wire import durations
 
 STORED_ONLY = "This version stores the value but does not enforce it yet."
@@ -224,7 +225,7 @@ class Metadata(Part):
     @property
     def created(self) -> float:
         """When the object was created, in seconds since the epoch; 0.0 when that is not known."""
-        return durations.timestamp(self.creation_timestamp)
+        return timestamps.seconds(self.creation_timestamp)
 
 
 class Amounts(Part):

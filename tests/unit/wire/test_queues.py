@@ -60,11 +60,6 @@ def test_what_is_no_duration(text: str) -> None:
         durations.seconds(text)
 
 
-def test_times_are_seconds_since_the_epoch() -> None:
-    assert durations.timestamp("1970-01-01T00:01:00Z") == 60.0
-    assert (durations.timestamp(""), durations.timestamp("soon")) == (0.0, 0.0)
-
-
 def test_what_a_project_is_by_default() -> None:
     assert project() == Project(
         Queue(
