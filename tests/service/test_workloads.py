@@ -13,6 +13,7 @@ from extender.app import Service
 from extender.controllers import grouper, limits
 from extender.emulator.cluster import EmbeddedCluster
 from extender.errors import NotFoundError
+from extender.model.amounts import Amounts
 from extender.settings import Settings
 
 Json = dict[str, Any]
@@ -271,6 +272,28 @@ async def test_only_the_kind_of_work_that_is_limited_is_stopped() -> None:
         await until(lambda: _where(cluster, path, lambda one: one["spec"]["replicas"] == 0))
         await until(lambda: _gone(cluster, f"{PODS}/notebook-0"))
         assert not (await cluster.client.get(f"{JOBS}/train"))["spec"].get("suspend")
+
+
+async def test_pools_and_topologies_are_read_as_they_change() -> None:
+    async with (
+        EmbeddedCluster(nodes=1) as cluster,
+        serving(cluster, schedule=False, pools={"label": "example.com/pool"}) as service,
+    ):
+        levels = {"levels": [{"nodeLabel": "topology.kubernetes.io/zone"}, {"nodeLabel": "kubernetes.io/hostname"}]}
+        dc = {"apiVersion": "run.ai/v1", "kind": "Topology", "metadata": {"name": "dc"}, "spec": levels}
+        await cluster.apply([dc, project(nodePoolsResources=[{"pool": "a100", "gpu": {"deserved": 2}}])])
+        picture = service.picture
+        expected = {"dc": ("topology.kubernetes.io/zone", "kubernetes.io/hostname")}
+        await until(lambda: picture.membership.topologies == expected)
+        [node] = picture.nodes()
+        assert node.pool == "default"
+        patch = {"metadata": {"labels": {"example.com/pool": "a100", "run.ai/type": "dgx"}}}
+        await cluster.client.patch(f"/api/v1/nodes/{node.name}", patch)
+        await until(lambda: [(one.pool, one.node_type) for one in picture.nodes()] == [("a100", "dgx")])
+        tree = picture.quotas.quota_tree("a100", Amounts())
+        assert [one.deserved[0] for one in tree.projects.values()] == [2000]
+        await cluster.client.delete("/apis/run.ai/v1/topologies/dc")
+        await until(lambda: picture.membership.topologies == {})
 
 
 async def _all_named(cluster: EmbeddedCluster, number: int) -> dict[str, str]:

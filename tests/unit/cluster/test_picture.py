@@ -10,6 +10,7 @@ from extender.model.queue import Department, Project
 from extender.pods import bind
 from extender.pods.bind import BindRequest
 from tests.builders import (
+    NAMESPACE,
     POLICY,
     PROJECT,
     free,
@@ -439,3 +440,44 @@ def test_a_pod_bound_by_hand_that_asks_for_absurd_cpu() -> None:
 
 def test_a_node_that_offers_absurd_cpu() -> None:
     assert is_sound(world(node("n", cpu="4e18")))
+
+
+def test_a_change_of_a_groups_status_alone_moves_nothing() -> None:
+    picture = world(node("n"))
+    picture.upsert_group(pod_group("g", queue="x"))
+    before = (picture.generation, picture.revision)
+    picture.upsert_group(pod_group("g", queue="x"))
+    picture.replace_groups([pod_group("g", queue="x")])
+    assert (picture.generation, picture.revision) == before
+
+
+def test_the_pods_of_a_group_are_known_with_and_without_the_object() -> None:
+    picture = world(node("n"))
+    for name in ("a", "b"):
+        picture.upsert_pod(pod(name, owner="Job"))
+    picture.upsert_pod(pod("c", group="g"))
+
+    def members() -> dict[tuple[str, str], list[str]]:
+        return {key: sorted(one.pod.name for one in picture.pods_of_group(*key)) for key in picture.group_keys()}
+
+    made = (NAMESPACE, "pg-owner-owner-uid")
+    assert members() == {made: ["a", "b"], (NAMESPACE, "g"): ["c"]}
+    picture.upsert_pod(pod("a", owner="Job", group=made[1], version=2))  # named on the pod: the same group
+    picture.upsert_pod(pod("b", owner="Job", group="g", version=2))
+    picture.delete_pod(uid("c"))
+    assert members() == {made: ["a"], (NAMESPACE, "g"): ["b"]}
+    picture.delete_pod(uid("a"))
+    picture.delete_pod(uid("b"))
+    assert members() == {}
+    assert list(picture.pods_of_group(*made)) == []
+
+
+def test_a_group_that_comes_later_charges_its_pods_anew() -> None:
+    picture = world(node("n"), projects=[queue(), queue("x")])
+    picture.upsert_pod(pod("p", gpus=1, owner="Job", on="n", indices=[0]))
+    picture.upsert_pod(pod("other", gpus=1, on="n", indices=[1]))
+    picture.upsert_group(pod_group("pg-owner-owner-uid", queue="x", priority_class="build"))
+    assert gpus_held(picture, "x") == (1000, 1000)
+    assert gpus_held(picture) == (1000, 0)
+    picture.delete_group(NAMESPACE, "pg-owner-owner-uid")
+    assert gpus_held(picture) == (2000, 0)
