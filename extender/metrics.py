@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from extender.cluster.picture import HoldState, Picture
 from extender.model.amounts import GPU
+from extender.model.queue import Work
 from extender.model.verdict import Reason
 
 REGISTRY = CollectorRegistry()
@@ -102,6 +103,10 @@ CERTIFICATE_EXPIRY = Gauge(
     "When the certificate that the webhook serves with ends, in Unix time; 0 while there is none.",
     registry=REGISTRY,
 )
+GROUPS_MADE = Counter("runai_podgroups_made_total", "PodGroups made for pods that named none.", registry=REGISTRY)
+TIMED_OUT = Counter(
+    "runai_workloads_timed_out_total", "Workloads stopped by their project's time limit.", ["work"], registry=REGISTRY
+)
 EVENTS = Counter(
     "runai_events_total", "Kubernetes Events by fate: written, dropped, failed.", ["fate"], registry=REGISTRY
 )
@@ -118,6 +123,8 @@ for _webhook in ("mutate", "validate"):
     ADMISSION_SECONDS.labels(_webhook)
     for _outcome in ("allowed", "patched", "refused", "malformed", "error"):
         ADMISSIONS.labels(_webhook, _outcome)
+for _work in (Work.INTERACTIVE, Work.TRAINING):
+    TIMED_OUT.labels(_work.value)
 for _fate in ("written", "dropped", "failed"):
     EVENTS.labels(_fate)
 
@@ -156,8 +163,8 @@ class PictureCollector(Collector):
         for name, usage in self._picture.quotas.holders():
             allocated.add_metric([self._cluster, name], usage.allocated.gpu_milli / GPU)
             project = self._picture.quotas.projects.get(name)
-            if project is not None and project.deserved.gpu_milli is not None:
-                quota.add_metric([self._cluster, name], project.deserved.gpu_milli / GPU)
+            if project is not None and project.queue.deserved.gpu_milli is not None:
+                quota.add_metric([self._cluster, name], project.queue.deserved.gpu_milli / GPU)
         yield from (quota, allocated)
 
     def _pods(self) -> Iterator[GaugeMetricFamily]:

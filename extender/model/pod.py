@@ -39,6 +39,16 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
+class Owner:
+    """The controller that made a pod: a Job, a ReplicaSet, …"""
+
+    kind: str
+    name: str
+    uid: str = ""
+    api_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Pod:
     """One version of a Pod object.
 
@@ -46,6 +56,9 @@ class Pod:
     gpu_error:     the refusal text when the GPU request is malformed; `gpu` is then none.
     queue_label:   the first of the project labels on the pod, "" when none.
     group:         name of the PodGroup it says it belongs to, "" for a group of its own.
+    pool_label:    the node pool that it names itself, "" when none.
+    min_member:    how many of its owner's pods must start together, as its template says; 0 when it does not.
+    skips_grouping: it asks to have no PodGroup made for it.
     placement:     where the object says it is; None while unbound. Our annotations count only on bound pods.
     """
 
@@ -62,7 +75,7 @@ class Pod:
     group: str = ""
     priority_class: str = ""
     priority: int | None = None
-    owner_kind: str = ""
+    owner: Owner | None = None
     scheduler: str = ""
     gpu_products: tuple[str, ...] = ()  # the only GPU models that it accepts, sorted; none for any
     constraint: Constraint = ANYWHERE
@@ -76,6 +89,13 @@ class Pod:
     slow_volumes: bool = False  # PreBind may take minutes: claims to be provisioned, or DRA
     created: str = ""
     started: str = ""  # when the kubelet took it on
+    pool_label: str = ""
+    min_member: int = 0
+    skips_grouping: bool = False
+
+    @property
+    def owner_kind(self) -> str:
+        return self.owner.kind if self.owner is not None else ""
 
     @property
     def is_finished(self) -> bool:

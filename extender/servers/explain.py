@@ -79,12 +79,14 @@ def _would_fit(picture: Picture, gang: Gang, reason: Reason) -> str:
 
 
 def _queue(picture: Picture, planner: Planner, gang: Gang) -> Json:
-    usage = picture.quotas.usage(gang.queue)
-    shares = planner.shares(gang.queue)
+    pool = planner.roster.pools_of(gang.key)[0]
+    usage = picture.quotas.usage(gang.queue, pool)
+    shares = planner.shares(gang.queue, pool)
     return {
         "allocated": _amounts(usage.allocated),
         "allocated_non_preemptible": _amounts(usage.non_preemptible),
-        "requested_by_waiting": _amounts(planner.roster.requested[gang.queue]),
+        "pool": pool,
+        "requested_by_waiting": _amounts(planner.roster.requested.get((pool, gang.queue), NOTHING)),
         "shares": None if shares is None else dict(zip(_SHARES, map(_gpus, shares), strict=True)),
     }
 

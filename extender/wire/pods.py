@@ -10,7 +10,7 @@ from extender.errors import MalformedError
 from extender.model import amounts, gpu, names
 from extender.model.gpu import NO_GPU, GpuRequestError
 from extender.model.names import NodeName, PodUID
-from extender.model.pod import Phase, Placement, Pod
+from extender.model.pod import Owner, Phase, Placement, Pod
 from extender.wire.constraints import parse_affinity, parse_constraint
 
 Json = Mapping[str, Any]
@@ -63,7 +63,7 @@ def parse(obj: Json) -> Pod:
             priority_class=priority_class,
             # The number belongs to the class of the spec, not to one that a label names.
             priority=_whole(spec.get("priority")) if priority_class == spec_class else None,
-            owner_kind=_owner_kind(metadata.get("ownerReferences") or ()),
+            owner=_owner(metadata.get("ownerReferences") or ()),
             scheduler=_text(spec.get("schedulerName")),
             gpu_products=_gpu_products(spec),
             constraint=parse_constraint(spec),
@@ -77,6 +77,9 @@ def parse(obj: Json) -> Pod:
             slow_volumes=_has_slow_volumes(spec),
             created=_text(metadata.get("creationTimestamp")),
             started=_text(status.get("startTime")),
+            pool_label=_text(labels.get(names.NODE_POOL_LABEL)),
+            min_member=max(0, _order(annotations.get(names.MIN_MEMBER_ANNOTATION)) or 0),
+            skips_grouping=annotations.get(names.SKIP_GROUPING_ANNOTATION) == "true",
         )
     except (KeyError, TypeError, AttributeError, IndexError) as error_:
         raise MalformedError(f"not a Pod: {type(error_).__name__}: {str(error_)[:80]}") from error_
@@ -130,8 +133,12 @@ def _version(text: object) -> int:
     return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 20 else 0
 
 
-def _owner_kind(owners: Iterable[Json]) -> str:
-    return next((str(owner.get("kind") or "") for owner in owners if owner.get("controller")), "")
+def _owner(owners: Iterable[Json]) -> Owner | None:
+    for owner in owners:
+        if owner.get("controller"):
+            kind, name, uid = (str(owner.get(key) or "") for key in ("kind", "name", "uid"))
+            return Owner(kind, name, uid, str(owner.get("apiVersion") or ""))
+    return None
 
 
 def _gpu_products(spec: Json) -> tuple[str, ...]:

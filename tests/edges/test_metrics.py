@@ -11,7 +11,7 @@ from extender.model.gpu import GpuRequest
 from extender.model.names import NodeName, PodUID
 from extender.model.node import Node
 from extender.model.pod import Placement, Pod
-from extender.model.queue import Queue, Quota
+from extender.model.queue import Project, Queue, Quota
 
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
 
@@ -32,7 +32,7 @@ def test_the_documented_list_is_the_exported_one() -> None:
 
 def test_allocated_gpus_by_node_project_and_pod() -> None:
     picture = Picture()
-    picture.upsert_project(Queue("a", deserved=Quota(gpu_milli=2500)))
+    picture.upsert_project(Project(Queue("a", deserved=Quota(gpu_milli=2500))))
     picture.upsert_node(Node(NodeName("n1"), "", gpus=4, gpu_slots=4))
     half = GpuRequest(1, share_milli=500)
     picture.upsert_pod(Pod(PodUID("u"), "runai-a", "p", gpu=half, placement=Placement(NodeName("n1"), ((2, "g"),))))
