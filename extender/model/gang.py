@@ -149,6 +149,13 @@ class Gang:
         object.__setattr__(self, "held", held)
         object.__setattr__(self, "has_affinity", any(one.pod.affinity is not None for one in self.members))
 
+    @cached_property
+    def workload(self) -> str:
+        """"namespace/name" of what made all its pods, as users know it; its key when there is no such thing."""
+        owners = {one.pod.workload for one in self.members}
+        owner = owners.pop() if len(owners) == 1 else ""
+        return f"{self.key.partition('/')[0]}/{owner}" if owner else self.key
+
     def in_state(self, *states: MemberState) -> tuple[Member, ...]:
         """Members in any of `states`, within each in the order in which they are placed."""
         if len(states) == 1:

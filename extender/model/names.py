@@ -21,6 +21,7 @@ MPS = "mps"
 PRIORITY_CLASS_LABEL = "priorityClassName"
 SUBGROUP_LABEL = "kai.scheduler/subgroup-name"
 TASK_PRIORITY_LABEL = "kai.scheduler/task-priority"
+POD_TEMPLATE_HASH_LABEL = "pod-template-hash"  # by Kubernetes, on the pods of a ReplicaSet of a Deployment
 QUEUE_LABELS = ("runai/queue", "kai.scheduler/queue", "project")  # a pod's project, first that is set
 
 # Written on pods by the admission webhook, taken off by the planner.

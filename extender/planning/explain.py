@@ -25,12 +25,12 @@ def incomplete(job: Job) -> Verdict:
     least = sum(leaf.min_member for leaf in job.gang.tree.leaves())
     return no(
         Reason.GANG_INCOMPLETE,
-        f"{job.gang.key}: the number of pods present, {present}, is below the minimum of {least} that start together",
+        f"{job.gang.workload}: the number of pods present, {present}, is below the minimum of {least} that start together",
     )
 
 
 def no_project(gang: Gang) -> Verdict:
-    return no(Reason.QUEUE_DOES_NOT_EXIST, f"project {gang.queue} of {gang.key} does not exist")
+    return no(Reason.QUEUE_DOES_NOT_EXIST, f"project {gang.queue} of {gang.workload} does not exist")
 
 
 def no_room(view: View, job: Job, members: Sequence[Member]) -> Verdict:
@@ -54,7 +54,7 @@ def too_early(job: Job) -> Verdict:
     """It would need victims, and its preemption delay has not passed."""
     return no(
         Reason.PREEMPTION_DELAY_NOT_ELAPSED,
-        f"{job.gang.key} needs others to make way and its preemption delay has not passed yet",
+        f"{job.gang.workload} needs others to make way and its preemption delay has not passed yet",
     )
 
 
@@ -88,8 +88,8 @@ def eviction(view: View, job: Job, uid: PodUID) -> str:
         return f"Workload doesn't meet the minimum required number of pods ({least}), evicting remaining pod: {pod}"
     other = view.jobs[beneficiary]
     if other.gang.queue == job.gang.queue:
-        return f"Pod {pod} was preempted by higher priority workload {beneficiary}"
-    return f"Pod {pod} was preempted by workload {beneficiary}. {_uses(job)} {_uses(other)}"
+        return f"Pod {pod} was preempted by higher priority workload {other.gang.workload}"
+    return f"Pod {pod} was preempted by workload {other.gang.workload}. {_uses(job)} {_uses(other)}"
 
 
 def _uses(job: Job) -> str:

@@ -9,7 +9,7 @@ from extender.cluster import audit
 from extender.cluster.picture import HoldState, Picture
 from extender.model import names
 from extender.model.names import PodUID
-from extender.model.pod import Placement, Pod
+from extender.model.pod import Owner, Placement, Pod
 from extender.model.queue import PodGroup
 from extender.model.verdict import Reason
 from extender.planning.planner import Planner
@@ -101,6 +101,20 @@ def test_others_make_way_and_the_place_is_held_for_whom_it_was_freed() -> None:
     assert audit.check(picture) == []
     lifted = replace(picture.pods[uid("b0")].pod, gates=(), version=2)
     assert filter_pod(picture, lifted, ["n"], POLICY, now=2.0, planner=made, today=2.0).nodes == ("n",)
+
+
+def test_the_evicted_are_told_the_workload_as_its_owner_knows_it() -> None:
+    for owners, told in (((Owner("Job", "b"),) * 2, "runai-team-a/b"), ((Owner("Job", "b"), None), "runai-team-a/g")):
+        picture = world(node("n", gpus=2))
+        made = planner(picture)
+        grouped(picture, "g", 2)
+        for index, name in enumerate(("t0", "t1")):
+            picture.upsert_pod(pod(name, gpus=1, on="n", indices=[index]))
+        for name, owner in zip(("b-x", "b-y"), owners, strict=True):
+            picture.upsert_pod(gated(name, "g", priority_class="build"))
+            picture.upsert_pod(replace(picture.pods[uid(name)].pod, owner=owner))
+        made.take_back(0.0, 0.0)
+        assert {one.message.rpartition(" ")[2] for one in made.take_orders().evictions} == {told}
 
 
 def test_an_eviction_that_is_refused_gives_the_promise_up() -> None:

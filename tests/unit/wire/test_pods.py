@@ -217,6 +217,21 @@ def test_the_controlling_owner_is_the_owner() -> None:
 
 
 @pytest.mark.parametrize(
+    ("owner", "labels", "workload"),
+    [
+        (None, {}, ""),
+        ({"kind": "Job", "name": "train"}, {}, "train"),
+        ({"kind": "ReplicaSet", "name": "serve-5d8f"}, {"pod-template-hash": "5d8f"}, "serve"),
+        ({"kind": "ReplicaSet", "name": "serve-5d8f"}, {}, "serve-5d8f"),
+    ],
+)
+def test_its_workload_is_what_users_made(owner: Json | None, labels: dict[str, str], workload: str) -> None:
+    obj = pod_object("p", labels=labels)
+    obj["metadata"]["ownerReferences"] = [{**owner, "controller": True}] if owner else []
+    assert pods.parse(obj).workload == workload
+
+
+@pytest.mark.parametrize(
     ("spec", "slow"),
     [
         ({"volumes": [{"emptyDir": {}}]}, False),
