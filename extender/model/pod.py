@@ -98,14 +98,10 @@ class Pod:
         return self.owner.kind if self.owner is not None else ""
 
     @property
-    def owner_kind(self) -> str:
-        return self.owner.kind if self.owner is not None else ""
-
-    @property
     def workload(self) -> str:
-        """The name of what it belongs to, as its users know it; "" for a pod that nothing made."""
+        """The name of what it belongs to, as its users know it: what made it, else its group, else itself."""
         if self.owner is None:
-            return ""
+            return self.group or self.name
         # A Deployment's pods belong to a ReplicaSet of its name and a hash.
         revision = next((value for key, value in self.labels if key == names.POD_TEMPLATE_HASH_LABEL), "")
         return self.owner.name.removesuffix(f"-{revision}") if revision else self.owner.name

@@ -250,6 +250,7 @@ async def test_a_pod_that_is_woken_in_vain_rests_longer_each_time(monkeypatch: p
         made = picture(limit=0)
         async with running(api, made) as upkeep:
             refuse(upkeep, made, pod("p"))
+            made.upsert_project(Project(Queue("a")))
             started = asyncio.get_running_loop().time()
             async with asyncio.timeout(5):
                 while len(_touched(api)) < 4:  # at 0, 20, 60 and 140 ms
