@@ -160,7 +160,7 @@ class PlanningLoop:
 
     def _tell(self, key: str, verdict: Verdict) -> None:
         """The owner hears once why a gang waits."""
-        gang = self._planner.roster.gangs.get(key)
+        gang = self._planner.roster.gang(key)
         waiting = gang.waiting if gang is not None else ()
         if waiting:
             pod = waiting[0].pod

@@ -29,7 +29,7 @@ _READ_BACK_EVERY_S = 2.0
 _UNKNOWN_FOR_S = 90.0  # longer than the API server works on one write
 _SETTLE_S = 0.5  # time for kube-scheduler to come by itself
 _MOST_WOKEN = 50  # a round
-_REFRESH_S = 0.002  # of every quarter of a second: too little to show in one request of a hundred
+_REFRESH_S = 0.0005  # of every quarter of a second: too little to show in a request
 _FIRST_REST_S = 5.0  # a woken pod is not woken again sooner
 _LONGEST_REST_S = 300.0  # by then kube-scheduler tries it anyway
 

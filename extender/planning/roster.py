@@ -43,7 +43,9 @@ class Roster:
         self._unasked: dict[PodUID, float] = {}  # no gate, no answer yet → since when, the longest first
         self._overdue: dict[PodUID, bool] = {}  # whether it is to be seated ahead: once, not again
         self.version = 0
-        self.gangs: dict[str, Gang] = {}
+        self._gangs: dict[str, Gang] = {}
+        self._unmade: set[str] = set()  # gangs that wait for nothing: made when somebody looks at them
+        self._now = 0.0
         # (pool, project) → what gangs that wait ask for, in each of the pools that they may go to.
         self.requested: defaultdict[tuple[str, ProjectName], Amounts] = defaultdict(Amounts)
         self._elsewhere: dict[tuple[str, str], Gang] = {}  # (key, pool) → a waiting gang confined to another pool
@@ -99,28 +101,44 @@ class Roster:
                 self._key_of[uid] = after
                 self._members[after].add(uid)
             changed[after] = None
+        self._now = now
         for key in changed:
-            self._make(key, now)
+            if self._is_settled(key):
+                self._unmade.add(key)
+            else:
+                self._make(key)
+
+    @property
+    def gangs(self) -> dict[str, Gang]:
+        """Every gang by key. Cost: what has changed since this was last asked for."""
+        for key in list(self._unmade):
+            self._make(key)
+        return self._gangs
+
+    def gang(self, key: str) -> Gang | None:
+        if key in self._unmade:
+            self._make(key)
+        return self._gangs.get(key)
 
     def key_named(self, namespace: str, name: str) -> str | None:
         """The key of the gang of this name, or of the one that the pod of this name belongs to."""
         key = f"{namespace}/{name}"
-        if key in self.gangs:
+        if key in self._members:
             return key
         uid = next((one.pod.uid for one in self._picture.pods_in(namespace) if one.pod.name == name), None)
         return None if uid is None else self._key_of.get(uid)
 
     def gang_of(self, uid: PodUID) -> Gang | None:
         key = self._key_of.get(uid)
-        return None if key is None else self.gangs.get(key)
+        return None if key is None else self.gang(key)
 
     def on_their_way_out(self) -> Iterator[Gang]:
         """Gangs with members that are leaving: what those hold is free before long."""
-        return (self.gangs[key] for key in self._releasing_of)
+        return (self._gangs[key] for key in self._releasing_of)
 
     def waiting(self, most: int) -> list[Gang]:
         """The first `most` waiting gangs of each class."""
-        return [self.gangs[turn[2]] for line in self._lines.values() for turn in line[:most]]
+        return [self._gangs[turn[2]] for line in self._lines.values() for turn in line[:most]]
 
     def pools_of(self, key: str) -> tuple[str, ...]:
         """The node pools that a gang may go to; the one that it is in when it holds something."""
@@ -128,7 +146,7 @@ class Roster:
 
     def in_pool(self, key: str, pool: str) -> Gang:
         """The gang as it looks for places in one of its pools."""
-        gang = self.gangs[key]
+        gang = self._gangs[key]
         if self._pools[key][0] == pool:
             return gang
         found = self._elsewhere.get((key, pool))
@@ -153,7 +171,28 @@ class Roster:
     def members(self, key: str) -> Iterator[PodRecord]:
         return (self._picture.pods[uid] for uid in self._members.get(key, ()))
 
-    def _make(self, key: str, now: float) -> None:
+    def _is_settled(self, key: str) -> bool:
+        """Whether it is a pod on its own that has its place, or that kube-scheduler has yet to ask about: nearly all
+        are, and each decision of filter changes one, so they are not made over and over.
+        """
+        uids = self._members.get(key)
+        if not uids or len(uids) > 1 or key in self._waiting or key in self._releasing_of or key in self._stale_since:
+            return False
+        (uid,) = uids
+        record = self._picture.pods[uid]
+        pod, hold = record.pod, record.hold
+        if pod.deleting or uid in self._leaving or self._is_group(record):
+            return False
+        if hold is not None:
+            return hold.state is not HoldState.PROMISED
+        if pod.is_gated or record.verdict is not None or self._overdue.get(uid):
+            return False
+        if not pod.is_finished and uid not in self._overdue:
+            self._unasked.setdefault(uid, self._now)
+        return True
+
+    def _make(self, key: str) -> None:
+        self._unmade.discard(key)
         self._leave_line(key)
         for uid in self._releasing_of.pop(key, ()):
             self.releasing.pop(uid, None)
@@ -162,11 +201,11 @@ class Roster:
         uids = self._members.get(key)
         if not uids:
             self._members.pop(key, None)
-            self.gangs.pop(key, None)
+            self._gangs.pop(key, None)
             self._stale_since.pop(key, None)
             return
         records = [self._picture.pods[uid] for uid in uids]
-        gang = self.gangs[key] = self._gang(key, records, now)
+        gang = self._gangs[key] = self._gang(key, records, self._now)
         for member in gang.in_state(MemberState.RELEASING):
             hold = self._picture.pods[member.pod.uid].hold
             if hold is not None and hold.charge is not None:

@@ -24,7 +24,9 @@ def explain(picture: Picture, planner: Planner, namespace: str, name: str) -> Js
     key = planner.roster.key_named(namespace, name)
     if key is None:
         return None
-    gang = planner.roster.gangs[key]
+    gang = planner.roster.gang(key)
+    if gang is None:
+        return None
     states = Counter(member.state.value for member in gang.members)
     verdict = planner.verdicts.get(key) or next(
         (record.verdict for record in planner.roster.members(key) if record.verdict and record.hold is None), None
