@@ -120,6 +120,7 @@ class Service:
             self._not_ready,
             self._feed.measure if extends else lambda: None,
             planner=planner if extends else None,
+            cluster_id=settings.cluster_id,
         )
         try:
             if extends:

@@ -82,6 +82,7 @@ class Picture:
         self.quotas = QuotaBook()
         self.membership = Membership()
         self.pods: dict[PodUID, PodRecord] = {}
+        self.has_news = False  # a pod that only the planner can start has come, or changed
         self.stirred: set[PodUID] = set()  # pods that changed since the roster last looked
         self._pool_sizes: Counter[str] = Counter()
         self.node_version = 0  # moves when a node comes, goes or changes
@@ -204,6 +205,8 @@ class Picture:
             self._uids_of_group[(pod.namespace, group_name_of(pod))].add(pod.uid)
         self.revision += 1
         self.stirred.add(pod.uid)
+        if pod.gates or pod.group:
+            self.has_news = True
         if pod.is_finished:
             self.release(pod.uid)
             record.verdict = None

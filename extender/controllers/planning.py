@@ -23,6 +23,7 @@ from extender.planning.plan import Action, Eviction
 from extender.planning.planner import Planner
 
 _TICK_S = 0.01
+_LOOK_EVERY_S = 0.1
 _IDLE_PER_BUSY = 2.0  # a plan that took 10 ms leaves the loop to the verbs for 20
 _TAKE_BACK_EVERY_S = 0.25
 _REST_PER_TAKING_BACK = 10.0
@@ -60,6 +61,7 @@ class PlanningLoop:
         self._is_active = is_active
         self._writes = asyncio.Semaphore(_WRITES)
         self._under_way: set[asyncio.Task[None]] = set()
+        self._look_at = 0.0
         self._take_back_at = 0.0
         self._look_again_at = 0.0
 
@@ -80,6 +82,10 @@ class PlanningLoop:
 
     def _round(self) -> None:
         today, clock = time.time(), time.monotonic()
+        if not self._picture.has_news and not self._planner.is_behind and clock < self._look_at:
+            return  # nothing that cannot wait: the verbs go first
+        self._picture.has_news = False
+        self._look_at = clock + _LOOK_EVERY_S
         if not self._is_active():
             self._planner.roster.refresh(today)
             return

@@ -8,6 +8,7 @@ import orjson
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 
+from extender import metrics
 from extender.cluster import audit
 from extender.cluster.picture import Picture
 from extender.planning.planner import Planner
@@ -25,12 +26,15 @@ class Operations:
         why_not: Callable[[], str],
         measure: Callable[[], None],
         planner: Planner | None = None,
+        *,
+        cluster_id: str = "",
     ) -> None:
         self._picture = picture
         self._registry = registry
         self._why_not = why_not
         self._measure = measure
         self._planner = planner
+        self._cluster_id = cluster_id
 
     def app(self) -> web.Application:
         app = web.Application()
@@ -51,7 +55,7 @@ class Operations:
     async def _metrics(self, _: web.Request) -> web.Response:
         self._measure()
         return web.Response(
-            body=generate_latest(self._registry),
+            body=generate_latest(self._registry) + await metrics.pod_series(self._picture, self._cluster_id),
             headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
         )
 
