@@ -16,7 +16,10 @@ from extender.controllers.binder import Binder
 from extender.controllers.certificates import Certificate, FileCertificate, OwnCertificate
 from extender.controllers.enforcement import EnforcedNamespaces
 from extender.controllers.feed import Feed
+from extender.controllers.grouper import Grouper
 from extender.controllers.lease import LeaseFollower
+from extender.controllers.limits import TimeLimits
+from extender.controllers.owners import Owners
 from extender.controllers.planning import PlanningLoop
 from extender.controllers.projects import ProjectNamespaces
 from extender.controllers.status import StatusWriter
@@ -72,11 +75,19 @@ class Service:
         """
         settings = self._settings
         client = self._client = await KubeClient.connect(settings.kubeconfig)
-        self._feed = Feed(client, self.picture)
         lease = LeaseFollower(client, settings.lease, settings.identity) if settings.lease else None
         is_active = lease.is_active if lease else lambda: True
-        self._binder = Binder(client, self.picture, self.policy, is_active, timeout_s=settings.bind_timeout_s)
+        owners = Owners(client)
         events = EventRecorder(client)
+        grouper = Grouper(client, self.picture, owners, is_active)
+        limits = TimeLimits(client, self.picture, owners, events, is_active)
+        self._feed = Feed(
+            client,
+            self.picture,
+            pool_label=settings.pools.label,
+            watchers=[limits.see, *([grouper.see] if settings.create_pod_groups else [])],
+        )
+        self._binder = Binder(client, self.picture, self.policy, is_active, timeout_s=settings.bind_timeout_s)
         planner = Planner(
             self.picture,
             PlanningSettings(
@@ -85,6 +96,7 @@ class Service:
                 most_evictions=settings.max_evictions,
                 stale_after_s=settings.stale_gang_after_s,
             ),
+            strategies=settings.strategies,
             seat_ttl_s=settings.reservation_ttl_s,
         )
         upkeep = self._upkeep = Upkeep(
@@ -105,7 +117,12 @@ class Service:
         registry.register(metrics.PictureCollector(self.picture, settings.cluster_id))
         extends = "extender" in settings.roles
         operations = Operations(
-            self.picture, registry, self._not_ready, self._feed.measure if extends else lambda: None
+            self.picture,
+            registry,
+            self._not_ready,
+            self._feed.measure if extends else lambda: None,
+            planner=planner if extends else None,
+            cluster_id=settings.cluster_id,
         )
         try:
             if extends:
@@ -131,6 +148,9 @@ class Service:
         planning = PlanningLoop(client, self.picture, planner, events, is_active)
         self._spawn(self._once_synced(planning.run), "planning")
         self._spawn(self._once_synced(StatusWriter(client, self.picture, is_active).run), "status")
+        self._spawn(self._once_synced(limits.run), "time limits")
+        if settings.create_pod_groups:
+            self._spawn(self._once_synced(grouper.run), "grouper")
         if settings.create_namespaces:
             self._spawn(self._once_synced(ProjectNamespaces(client, self.picture, is_active).run), "namespaces")
 

@@ -46,6 +46,30 @@ class AdmissionSettings(BaseModel):
     gates: bool = Field(True, description="Hold pods of ours back with a scheduling gate until their seat is planned.")
 
 
+class PoolPlacement(BaseModel):
+    """Where pods go in one node pool; what is not said is as in `placement`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    gpu: Strategy | None = Field(None, description="Strategy for pods with GPUs.")
+    cpu: Strategy | None = Field(None, description="Strategy for pods without GPUs.")
+
+
+class PoolSettings(BaseModel):
+    """What makes a node pool."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    label: str = Field(
+        names.NODE_POOL_LABEL,
+        min_length=1,
+        description="The node label whose value is the node's pool; nodes without it are the pool `default`.",
+    )
+    placement: dict[str, PoolPlacement] = Field(
+        default_factory=dict, description="Strategies by pool, where they differ from `placement`."
+    )
+
+
 class Settings(BaseSettings):
     """One value of each setting; make it with `load`."""
 
@@ -64,6 +88,9 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     cluster_id: str = Field("", description="Label `clusterId` of the metrics.")
     create_namespaces: bool = Field(True, description="Make and label a project's namespace.")
+    create_pod_groups: bool = Field(
+        True, description="Make PodGroups for pods that name none, twenty a second at most. Decisions wait for none."
+    )
     lease: str = Field(
         "",
         description="namespace/name of kube-scheduler's Lease; only beside its holder do we write. Empty: always.",
@@ -73,6 +100,7 @@ class Settings(BaseSettings):
     )
     placement: PlacementSettings = Field(default_factory=PlacementSettings)
     admission: AdmissionSettings = Field(default_factory=AdmissionSettings)
+    pools: PoolSettings = Field(default_factory=PoolSettings)
     bind_timeout_s: float = Field(
         30.0, gt=0, description="All tries of one bind together: half of the 60 s that kube-scheduler waits."
     )
@@ -89,6 +117,11 @@ class Settings(BaseSettings):
         30.0, gt=0, description="With a watch down for longer, filter answers `Error` instead of guessing."
     )
     max_body_bytes: int = Field(16 * 1024 * 1024, gt=0, description="A pod may be 1.5 MB, its node list as much again.")
+
+    def strategies(self, pool: str) -> tuple[Strategy, Strategy]:
+        """How pods with and without GPUs are placed in a node pool."""
+        own = self.pools.placement.get(pool, PoolPlacement())
+        return own.gpu or self.placement.gpu, own.cpu or self.placement.cpu
 
     @field_validator("roles", mode="before")
     @classmethod

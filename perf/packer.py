@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from extender.cluster.picture import HoldState, Picture
-from extender.model.queue import Queue, Quota
+from extender.model.queue import Project, Queue, Quota
 from extender.pods.placement import Policy, best_seat
 from extender.wire import extender as extender_wire
 from extender.wire import nodes as node_wire
@@ -24,7 +24,7 @@ Json = dict[str, Any]
 def picture(nodes: int, pods: int) -> Picture:
     """The cluster of `perf.objects`, through the parsers that the watch uses."""
     made = Picture()
-    made.upsert_project(Queue(objects.PROJECT, deserved=Quota()))
+    made.upsert_project(Project(Queue(objects.PROJECT, deserved=Quota())))
     made.upsert_namespace(objects.NAMESPACE, objects.PROJECT)
     made.replace_nodes([node_wire.parse(objects.node(index)) for index in range(nodes)])
     seats = objects.Seats(nodes, pods)

@@ -15,7 +15,7 @@ from extender.model.amounts import GPU
 from extender.model.names import NodeName, PodUID, ProjectName
 from extender.model.node import Node
 from extender.model.pod import Placement, Pod
-from extender.model.queue import PodGroup, Queue, Quota
+from extender.model.queue import Department, PodGroup, Project, Queue, Quota
 from extender.packing.strategy import Strategy
 from extender.pods.filter import FilterAnswer, filter_pod
 from extender.pods.placement import Policy
@@ -41,6 +41,7 @@ def node_object(
     ready: bool = True,
     cordoned: bool = False,
     uid: str = "",
+    pool: str = "",
 ) -> Json:
     """`gpus` are allocatable; `slots` is the capacity, by default the same. `mig` maps a profile to its count."""
     allocatable: Json = {"cpu": cpu, "memory": memory, "pods": "110"}
@@ -53,6 +54,8 @@ def node_object(
     labels = {"kubernetes.io/hostname": name, "nvidia.com/gpu.product": "NVIDIA-A100-SXM4-40GB"}
     if gpu_memory is not None:
         labels["nvidia.com/gpu.memory"] = str(gpu_memory)
+    if pool:
+        labels["kai.scheduler/node-pool"] = pool
     return {
         "metadata": {"name": name, "uid": uid or f"{name}-uid", "labels": labels},
         "spec": {"unschedulable": True} if cordoned else {},
@@ -136,7 +139,7 @@ def pod_object(
         "labels": marks,
     }
     if owner:
-        metadata["ownerReferences"] = [{"kind": owner, "name": "owner", "controller": True}]
+        metadata["ownerReferences"] = [{"kind": owner, "name": "owner", "uid": "owner-uid", "controller": True}]
     if deleting:
         metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     return {"metadata": metadata, "spec": spec, "status": {"phase": phase}}
@@ -183,9 +186,9 @@ def world(*given: Node, projects: Iterable[Queue] = (), departments: Iterable[Qu
     for one in given:
         picture.upsert_node(one)
     for project in list(projects) or [queue()]:
-        picture.upsert_project(project)
+        picture.upsert_project(Project(project))
     for department in departments:
-        picture.upsert_department(department)
+        picture.upsert_department(Department(department))
     return picture
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from extender.cluster.table import NodeTable
+from extender.model import names
 from extender.model.constraint import Constraint
 from extender.model.names import NodeName
 from extender.model.node import Node
@@ -27,6 +28,11 @@ class _Row:
     accepts: Bools
     position: int
     layout: int
+
+
+def labels_of(node: Node) -> dict[str, str]:
+    """What constraints are judged by: the node's labels, and its pool, which nodes of the pool `default` lack."""
+    return {**dict(node.labels), names.POOL_KEY: node.pool}
 
 
 class AllowedNodes:
@@ -61,7 +67,7 @@ class AllowedNodes:
             at = row_of.get(name)
             node = self._node_of(name)
             if at is not None and node is not None:
-                row.accepts[at] = node.schedulable and constraint.accepts(name, dict(node.labels), node.taints)
+                row.accepts[at] = node.schedulable and constraint.accepts(name, labels_of(node), node.taints)
         row.position = end
         self._rows[constraint] = row
         self._rows.move_to_end(constraint)

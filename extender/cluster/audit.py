@@ -43,10 +43,12 @@ def check(picture: Picture) -> list[str]:
         left = [] if row is None else [milli for milli in arrays.free[row].tolist() if milli]
         if row is None or sorted(left) != sorted(milli for milli in free if milli):
             found.append(f"node {name}: its row in the table is not its ledger's")
+    counted, held = picture.quotas.by_pool(), quotas.by_pool()
     found.extend(
-        f"project {project}: counted {picture.quotas.usage(project)}, its pods hold {quotas.usage(project)}"
-        for project in sorted({name for book in (picture.quotas, quotas) for name, _ in book.holders()})
-        if picture.quotas.usage(project) != quotas.usage(project)
+        f"project {project} in pool {pool}: counted {counted.get((pool, project))}, "
+        f"its pods hold {held.get((pool, project))}"
+        for pool, project in sorted(counted.keys() | held.keys())
+        if counted.get((pool, project)) != held.get((pool, project))
     )
     return found
 

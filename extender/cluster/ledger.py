@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from extender.errors import InvariantError
 from extender.model.amounts import GPU
-from extender.model.names import PodUID
+from extender.model.names import DEFAULT_POOL, PodUID
 from extender.model.node import Node
 from extender.model.pod import Placement, Pod
 
@@ -41,6 +41,10 @@ class NodeLedger:
     @property
     def gpu_memory_mib(self) -> int:
         return self._node.gpu_memory_mib if self._node else 0
+
+    @property
+    def pool(self) -> str:
+        return self._node.pool if self._node else DEFAULT_POOL
 
     def add(self, pod: Pod, placement: Placement) -> None:
         """Count `pod` here. Raises InvariantError when it is counted already: half of it would stay for ever."""

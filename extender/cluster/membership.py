@@ -1,14 +1,24 @@
-"""Whose pod is this, and may it be preempted? Answers from what the API server holds now (DESIGN section 4)."""
+"""Whose pod is this, what is it for, where may it go, and may it be preempted?
+
+Answers from what the API server holds now (DESIGN section 4).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from extender.cluster.grouping import group_name_of
 from extender.model import names
-from extender.model.names import ProjectName
+from extender.model.names import DEFAULT_POOL, ProjectName
 from extender.model.pod import Pod
-from extender.model.queue import PodGroup
+from extender.model.queue import PodGroup, Project, Work
+
+_ANYWHERE = (DEFAULT_POOL,)
+
+
+Confinement = tuple[tuple[str, tuple[str, ...]], ...]
+"""(label, allowed values) pairs that a node must satisfy."""
 
 
 @dataclass(slots=True)
@@ -16,15 +26,17 @@ class Membership:
     """Lookup tables of the picture: PodGroups by (namespace, name), namespace labels, priority class values.
 
     namespaces: namespace → its `runai/queue` label, "" when it has none.
+    topologies: Topology → its levels, node label keys from the widest to the narrowest.
     """
 
     groups: dict[tuple[str, str], PodGroup] = field(default_factory=dict)
     namespaces: dict[str, str] = field(default_factory=dict)
     priority_classes: dict[str, int] = field(default_factory=dict)
+    topologies: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def group_of(self, pod: Pod) -> PodGroup | None:
-        """The PodGroup that the pod says it belongs to, when there is one."""
-        return self.groups.get((pod.namespace, pod.group)) if pod.group else None
+        """The pod's PodGroup: the one that it names, else the one that is made for its owner; None while neither is."""
+        return self.groups.get((pod.namespace, group_name_of(pod))) if self.groups else None
 
     def project_of(self, pod: Pod) -> ProjectName | None:
         """The project that pays for `pod`, first that is set; None when nothing names one."""
@@ -52,7 +64,35 @@ class Membership:
         return names.DEFAULT_PRIORITY
 
     def is_preemptible(self, pod: Pod) -> bool:
+        """Whether the pod may be evicted for others and may go over quota: as its group says, else by priority."""
+        group = self.group_of(pod)
+        if group is not None and group.preemptible is not None:
+            return group.preemptible
         return self.priority_of(pod) < names.NON_PREEMPTIBLE_FROM
+
+    def work_of(self, pod: Pod) -> Work:
+        """What the pod is for, by its priority: as important as `inference`, as an interactive class, or less."""
+        priority = self.priority_of(pod)
+        if priority >= names.PRIORITY_CLASSES["inference"]:
+            return Work.INFERENCE
+        return Work.INTERACTIVE if priority >= names.PRIORITY_CLASSES["interactive-preemptible"] else Work.TRAINING
+
+    def pools_of(self, pod: Pod, project: Project | None) -> tuple[str, ...]:
+        """The node pools that the pod may go to, the first to be tried first; never empty.
+
+        Its own label, else its group's list, else its project's, else the pool `default`.
+        """
+        if pod.pool_label:
+            return (pod.pool_label,)
+        group = self.group_of(pod)
+        if group is not None and group.pools:
+            return group.pools
+        return (project.default_pools if project is not None else ()) or _ANYWHERE
+
+    def confinement(self, pod: Pod, project: Project | None, pool: str) -> Confinement:
+        """The nodes that the pod may have in a pool: those of it, of the types that its project allows such work."""
+        types = project.node_types_for(self.work_of(pod)) if project is not None else ()
+        return ((names.POOL_KEY, (pool,)), *(((names.NODE_TYPE_LABEL, types),) if types else ()))
 
     def _value_of(self, name: str) -> int | None:
         if not name:

@@ -13,13 +13,14 @@ Every map is keyed by uid, so a pod made again under the same name is another po
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from extender.cluster.allowed import AllowedNodes
+from extender.cluster.grouping import group_name_of
 from extender.cluster.ledger import NodeLedger
 from extender.cluster.membership import Membership
 from extender.cluster.quota import Charge, QuotaBook
@@ -27,10 +28,10 @@ from extender.cluster.ranking import Ranking
 from extender.cluster.table import NodeTable
 from extender.model import names
 from extender.model.amounts import GPU, Amounts
-from extender.model.names import NodeName, PodUID, ProjectName
+from extender.model.names import DEFAULT_POOL, NodeName, PodUID, ProjectName
 from extender.model.node import Node
 from extender.model.pod import Placement, Pod
-from extender.model.queue import PodGroup, Queue
+from extender.model.queue import Department, PodGroup, Project
 from extender.model.verdict import Verdict
 from extender.packing.demand import Ask, Demand
 
@@ -81,7 +82,9 @@ class Picture:
         self.quotas = QuotaBook()
         self.membership = Membership()
         self.pods: dict[PodUID, PodRecord] = {}
+        self.has_news = False  # a pod that only the planner can start has come, or changed
         self.stirred: set[PodUID] = set()  # pods that changed since the roster last looked
+        self._pool_sizes: Counter[str] = Counter()
         self.node_version = 0  # moves when a node comes, goes or changes
         self.generation = 0  # moves with every change that could turn a "no" into a "yes"
         self.revision = 0  # moves with every change at all
@@ -89,6 +92,7 @@ class Picture:
         self._unwritten: set[NodeName] | None = None  # rows to write later, while many pods are taken in at once
         self._uid_of: dict[tuple[str, str], PodUID] = {}
         self._uids_in: defaultdict[str, set[PodUID]] = defaultdict(set)  # namespace → uids
+        self._uids_of_group: defaultdict[tuple[str, str], set[PodUID]] = defaultdict(set)  # (namespace, name) → uids
         self._provisional: set[PodUID] = set()  # held, and not yet bound by the API object's word
         self._tombstones: OrderedDict[PodUID, None] = OrderedDict()
 
@@ -106,6 +110,17 @@ class Picture:
         ledger = self._ledgers.get(name)
         return None if ledger is None else ledger.node
 
+    def pools(self) -> set[str]:
+        """The node pools that have nodes."""
+        return set(self._pool_sizes)
+
+    def is_divided(self, project: ProjectName) -> bool:
+        """Whether it matters to the project's pods in which pool or of which type a node is."""
+        given = self.quotas.projects.get(project)
+        confined = given is not None and bool(given.train_node_types or given.interactive_node_types)
+        divided = len(self._pool_sizes) > 1 or DEFAULT_POOL not in self._pool_sizes
+        return confined or (given is not None and bool(given.default_pools)) or divided
+
     def schedulable(self) -> list[NodeName]:
         """Names of the nodes that are ready and not cordoned, in no order."""
         return [node.name for node in self.nodes() if node.schedulable]
@@ -114,10 +129,12 @@ class Picture:
         ledger = self._ledgers.setdefault(node.name, NodeLedger())
         if ledger.node == node:
             return
-        # Shares by memory depend on the node's GPUs: when that figure moves, count its pods anew.
-        moved = list(ledger.pods.values()) if ledger.gpu_memory_mib != node.gpu_memory_mib else []
+        # Shares by memory depend on the node's GPUs, charges on its pool: when these move, count its pods anew.
+        same = (ledger.gpu_memory_mib, ledger.pool) == (node.gpu_memory_mib, node.pool)
+        moved = [] if same else list(ledger.pods.values())
         for pod, _ in moved:
             ledger.remove(pod.uid)
+        self._change_pool(ledger.node, node)
         ledger.node = node
         for pod, placement in moved:
             ledger.add(pod, placement)
@@ -132,6 +149,7 @@ class Picture:
         ledger = self._ledgers.get(name)
         if ledger is None or ledger.node is None:
             return
+        self._change_pool(ledger.node, None)
         self.table.drop(name)
         self.node_version += 1
         # Its GPUs may have been the smallest, by which requests for memory are priced.
@@ -172,6 +190,7 @@ class Picture:
         if record is None:
             record = self.pods[pod.uid] = PodRecord(pod, watched=watched)
             self._uids_in[pod.namespace].add(pod.uid)
+            self._uids_of_group[(pod.namespace, group_name_of(pod))].add(pod.uid)
             if pod.scheduler == names.SCHEDULER_NAME:
                 self._learn(pod)
         record.watched = record.watched or watched
@@ -181,8 +200,13 @@ class Picture:
             self._uid_of[key] = pod.uid
         pod = _as_recorded(record.pod, pod)
         before, record.pod = record.pod, pod
+        if (before.group, before.owner) != (pod.group, pod.owner):
+            self._leave_group(before)
+            self._uids_of_group[(pod.namespace, group_name_of(pod))].add(pod.uid)
         self.revision += 1
         self.stirred.add(pod.uid)
+        if pod.gates or pod.group:
+            self.has_news = True
         if pod.is_finished:
             self.release(pod.uid)
             record.verdict = None
@@ -214,6 +238,7 @@ class Picture:
         pod = self.pods.pop(uid).pod
         if self._uid_of.get((pod.namespace, pod.name)) == uid:
             del self._uid_of[(pod.namespace, pod.name)]
+        self._leave_group(pod)
         self._uids_in[pod.namespace].discard(uid)
         if not self._uids_in[pod.namespace]:
             del self._uids_in[pod.namespace]
@@ -309,6 +334,14 @@ class Picture:
         """The pods of one namespace, in no order."""
         return (self.pods[uid] for uid in self._uids_in.get(namespace, ()))
 
+    def pods_of_group(self, namespace: str, name: str) -> Iterator[PodRecord]:
+        """The pods of one group, whether its PodGroup exists or not (`grouping.group_name_of`), in no order."""
+        return (self.pods[uid] for uid in self._uids_of_group.get((namespace, name), ()))
+
+    def group_keys(self) -> list[tuple[str, str]]:
+        """Every group that has pods, as (namespace, name)."""
+        return list(self._uids_of_group)
+
     def provisional(self) -> Iterator[PodRecord]:
         """Pods that hold capacity which no API object records yet."""
         return (self.pods[uid] for uid in self._provisional)
@@ -316,18 +349,21 @@ class Picture:
     # Who pays
 
     def upsert_group(self, group: PodGroup) -> None:
-        self.membership.groups[(group.namespace, group.name)] = group
-        self._recharge_namespace(group.namespace)
+        key = (group.namespace, group.name)
+        if self.membership.groups.get(key) != group:  # most of its events are about its status
+            self.membership.groups[key] = group
+            self._recharge_group(key)
 
     def delete_group(self, namespace: str, name: str) -> None:
-        self.membership.groups.pop((namespace, name), None)
-        self._recharge_namespace(namespace)
+        if self.membership.groups.pop((namespace, name), None) is not None:
+            self._recharge_group((namespace, name))
 
     def replace_groups(self, groups: Iterable[PodGroup]) -> None:
-        touched = {namespace for namespace, _ in self.membership.groups}
+        before = self.membership.groups
         self.membership.groups = {(group.namespace, group.name): group for group in groups}
-        for namespace in touched | {namespace for namespace, _ in self.membership.groups}:
-            self._recharge_namespace(namespace)
+        for key in before.keys() | self.membership.groups.keys():
+            if before.get(key) != self.membership.groups.get(key):
+                self._recharge_group(key)
 
     def upsert_namespace(self, name: str, queue_label: str) -> None:
         if self.membership.namespaces.get(name) != queue_label:
@@ -349,28 +385,39 @@ class Picture:
         for namespace in list(self._uids_in):
             self._recharge_namespace(namespace)
 
-    def upsert_project(self, project: Queue) -> None:
+    def set_topologies(self, levels: dict[str, tuple[str, ...]]) -> None:
+        self.membership.topologies = levels
+        self._stir_waiting()
+        self._opened_up()
+
+    def upsert_project(self, project: Project) -> None:
+        if self.quotas.projects.get(ProjectName(project.name)) == project:
+            return  # most of its events are about its status
         self.quotas.upsert_project(project)
+        self._stir_waiting(project.name)
         self._opened_up()
 
     def delete_project(self, name: str) -> None:
         """The project is gone; its pods stay charged to its name until they end."""
         self.quotas.delete_project(ProjectName(name))
 
-    def replace_projects(self, projects: Iterable[Queue]) -> None:
+    def replace_projects(self, projects: Iterable[Project]) -> None:
         self.quotas.replace_projects(projects)
+        self._stir_waiting()
         self._opened_up()
 
-    def upsert_department(self, department: Queue) -> None:
-        self.quotas.departments[department.name] = department
+    def upsert_department(self, department: Department) -> None:
+        if self.quotas.departments.get(department.name) == department:
+            return
+        self.quotas.upsert_department(department)
         self._opened_up()
 
     def delete_department(self, name: str) -> None:
-        self.quotas.departments.pop(name, None)
+        self.quotas.delete_department(name)
         self._opened_up()
 
-    def replace_departments(self, departments: Iterable[Queue]) -> None:
-        self.quotas.departments = {department.name: department for department in departments}
+    def replace_departments(self, departments: Iterable[Department]) -> None:
+        self.quotas.replace_departments(departments)
         self._opened_up()
 
     def cost(self, pod: Pod, gpu_memory_mib: int) -> Amounts:
@@ -468,7 +515,7 @@ class Picture:
         hold = record.hold
         if hold is None:
             return
-        charge = self._charge(record.pod, self._ledgers[hold.placement.node].gpu_memory_mib)
+        charge = self._charge(record.pod, self._ledgers[hold.placement.node])
         if charge == hold.charge:
             return
         if hold.charge is not None:
@@ -477,11 +524,41 @@ class Picture:
             self.quotas.charge(charge)
         hold.charge = charge
 
-    def _charge(self, pod: Pod, gpu_memory_mib: int) -> Charge | None:
+    def _charge(self, pod: Pod, ledger: NodeLedger) -> Charge | None:
         project = self.membership.project_of(pod)
         if project is None:
             return None
-        return Charge(project, self.cost(pod, gpu_memory_mib), self.membership.is_preemptible(pod))
+        amounts = self.cost(pod, ledger.gpu_memory_mib)
+        return Charge(project, amounts, self.membership.is_preemptible(pod), ledger.pool)
+
+    def _recharge_group(self, key: tuple[str, str]) -> None:
+        for uid in self._uids_of_group.get(key, ()):
+            self._recharge(self.pods[uid])
+            self.stirred.add(uid)
+        self._opened_up()
+
+    def _change_pool(self, before: Node | None, after: Node | None) -> None:
+        known = len(self._pool_sizes)
+        if after is not None:
+            self._pool_sizes[after.pool] += 1
+        if before is not None:
+            self._pool_sizes[before.pool] -= 1
+            if not self._pool_sizes[before.pool]:
+                del self._pool_sizes[before.pool]
+        if len(self._pool_sizes) != known:
+            self._stir_waiting()
+
+    def _stir_waiting(self, project: str | None = None) -> None:
+        """What pods of a project (None: of all) that hold nothing may have, has changed."""
+        for uid, record in self.pods.items():
+            if record.hold is None and (project is None or self.membership.project_of(record.pod) == project):
+                self.stirred.add(uid)
+
+    def _leave_group(self, pod: Pod) -> None:
+        key = (pod.namespace, group_name_of(pod))
+        self._uids_of_group[key].discard(pod.uid)
+        if not self._uids_of_group[key]:
+            del self._uids_of_group[key]
 
     def _recharge_namespace(self, namespace: str) -> None:
         for uid in self._uids_in.get(namespace, ()):

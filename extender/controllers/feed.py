@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from extender import logs, metrics
@@ -11,10 +11,10 @@ from extender.errors import MalformedError
 from extender.kube.client import KubeClient
 from extender.kube.reflector import Reflector
 from extender.model import names
-from extender.model.names import NodeName, PodUID, ProjectName
-from extender.model.queue import PodGroup, Queue
+from extender.model.names import NodeName, PodUID
+from extender.model.pod import Pod
 from extender.wire import nodes, pods
-from extender.wire.resources import parse_department, parse_podgroup, parse_project
+from extender.wire.resources import parse_department, parse_podgroup, parse_project, parse_topology
 
 Json = dict[str, Any]
 
@@ -64,7 +64,18 @@ class _Sink(Generic[T]):
 class Feed:
     """All kinds that deciding needs. Start every `reflectors` task; `unready` and `stale` say whether to decide."""
 
-    def __init__(self, client: KubeClient, picture: Picture) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        picture: Picture,
+        *,
+        pool_label: str = names.NODE_POOL_LABEL,
+        watchers: Sequence[Callable[[Pod], None]] = (),
+    ) -> None:
+        """pool_label: the node label whose value is the node's pool.
+
+        watchers: called with every version of a pod that is listed or watched, once the picture has it; not for ends.
+        """
         scheduling = f"/apis/{names.POD_GROUP_GROUP}/v1alpha1/podgroups"
         run_ai = f"/apis/{names.RUN_AI_GROUP}/v1"
         sinks: dict[str, tuple[str, _Sink[Any]]] = {
@@ -72,9 +83,10 @@ class Feed:
             "priorityclasses": ("/apis/scheduling.k8s.io/v1/priorityclasses", _priority_classes(picture)),
             "departments": (f"{run_ai}/departments", _departments(picture)),
             "projects": (f"{run_ai}/projects", _projects(picture)),
+            "topologies": (f"{run_ai}/topologies", _topologies(picture)),
             "podgroups": (scheduling, _groups(picture)),
-            "nodes": ("/api/v1/nodes", _nodes(picture)),
-            "pods": ("/api/v1/pods", _pods(picture)),
+            "nodes": ("/api/v1/nodes", _nodes(picture, pool_label)),
+            "pods": ("/api/v1/pods", _pods(picture, watchers)),
         }
         self.reflectors = [Reflector(client, path, sink, name=kind) for kind, (path, sink) in sinks.items()]
 
@@ -100,22 +112,33 @@ class Feed:
             await reflector.synced.wait()
 
 
-def _nodes(picture: Picture) -> _Sink[Any]:
+def _nodes(picture: Picture, pool_label: str) -> _Sink[Any]:
     return _Sink(
         "nodes",
-        nodes.parse,
+        lambda obj: nodes.parse(obj, pool_label=pool_label),
         lambda values, _: picture.replace_nodes(values),
         picture.upsert_node,
         lambda obj: picture.delete_node(NodeName(_name(obj))),
     )
 
 
-def _pods(picture: Picture) -> _Sink[Any]:
+def _pods(picture: Picture, watchers: Sequence[Callable[[Pod], None]]) -> _Sink[Any]:
+    def upsert(pod: Pod) -> None:
+        picture.upsert_pod(pod)
+        for see in watchers:
+            see(pod)
+
+    def replace(listed: list[Pod], version: int) -> None:
+        picture.replace_pods(listed, version)
+        for see in watchers:
+            for pod in listed:
+                see(pod)
+
     return _Sink(
         "pods",
         pods.parse,
-        picture.replace_pods,
-        picture.upsert_pod,
+        replace,
+        upsert,
         lambda obj: picture.delete_pod(PodUID(obj["metadata"]["uid"])),
     )
 
@@ -134,37 +157,35 @@ def _namespaces(picture: Picture) -> _Sink[Any]:
 
 
 def _priority_classes(picture: Picture) -> _Sink[Any]:
-    values: dict[str, int] = {}
+    return _table("priorityclasses", lambda obj: (_name(obj), int(obj.get("value") or 0)), picture.set_priority_classes)
 
-    def keep(changed: dict[str, int]) -> None:
+
+def _topologies(picture: Picture) -> _Sink[Any]:
+    return _table("topologies", lambda obj: (_name(obj), parse_topology(obj).levels), picture.set_topologies)
+
+
+def _table(kind: str, parse: Callable[[Json], tuple[str, T]], keep: Callable[[dict[str, T]], None]) -> _Sink[Any]:
+    """A kind with few objects: each change hands on the whole table, by name."""
+    values: dict[str, T] = {}
+
+    def change(changed: dict[str, T]) -> None:
         values.clear()
         values.update(changed)
-        picture.set_priority_classes(dict(values))
+        keep(dict(values))
 
     return _Sink(
-        "priorityclasses",
-        lambda obj: (_name(obj), int(obj.get("value") or 0)),
-        lambda listed, _: keep(dict(listed)),
-        lambda value: keep({**values, value[0]: value[1]}),
-        lambda obj: keep({name: value for name, value in values.items() if name != _name(obj)}),
+        kind,
+        parse,
+        lambda listed, _: change(dict(listed)),
+        lambda value: change({**values, value[0]: value[1]}),
+        lambda obj: change({name: value for name, value in values.items() if name != _name(obj)}),
     )
 
 
 def _groups(picture: Picture) -> _Sink[Any]:
-    def parse(obj: Json) -> PodGroup:
-        group = parse_podgroup(obj)
-        return PodGroup(
-            namespace=obj["metadata"]["namespace"],
-            name=_name(obj),
-            queue=ProjectName(group.spec.queue) if group.spec.queue else None,
-            min_member=group.spec.min_member,
-            priority_class=group.spec.priority_class_name or "",
-            user=group.user,
-        )
-
     return _Sink(
         "podgroups",
-        parse,
+        lambda obj: parse_podgroup(obj).to_model(),
         lambda values, _: picture.replace_groups(values),
         picture.upsert_group,
         lambda obj: picture.delete_group(obj["metadata"]["namespace"], _name(obj)),
@@ -172,14 +193,9 @@ def _groups(picture: Picture) -> _Sink[Any]:
 
 
 def _projects(picture: Picture) -> _Sink[Any]:
-    def parse(obj: Json) -> Queue:
-        project = parse_project(obj)
-        deserved, limit = project.quota()
-        return Queue(_name(obj), deserved, limit, department=project.spec.department)
-
     return _Sink(
         "projects",
-        parse,
+        lambda obj: parse_project(obj).to_model(),
         lambda values, _: picture.replace_projects(values),
         picture.upsert_project,
         lambda obj: picture.delete_project(_name(obj)),
@@ -187,13 +203,9 @@ def _projects(picture: Picture) -> _Sink[Any]:
 
 
 def _departments(picture: Picture) -> _Sink[Any]:
-    def parse(obj: Json) -> Queue:
-        deserved, limit = parse_department(obj).quota()
-        return Queue(_name(obj), deserved, limit)
-
     return _Sink(
         "departments",
-        parse,
+        lambda obj: parse_department(obj).to_model(),
         lambda values, _: picture.replace_departments(values),
         picture.upsert_department,
         lambda obj: picture.delete_department(_name(obj)),

@@ -26,6 +26,7 @@ from extender.planning.plan import Action, Eviction
 from extender.planning.planner import Planner
 
 _TICK_S = 0.01
+_LOOK_EVERY_S = 0.1
 _IDLE_PER_BUSY = 2.0  # a plan that took 10 ms leaves the loop to the verbs for 20
 _TAKE_BACK_EVERY_S = 0.25
 _REST_PER_TAKING_BACK = 10.0
@@ -65,6 +66,7 @@ class PlanningLoop:
         self._writes = asyncio.Semaphore(_WRITES)
         self._under_way: set[asyncio.Task[None]] = set()
         self._news: dict[str, tuple[Verdict, float]] = {}  # gang → why it waits, and when to tell; the eldest first
+        self._look_at = 0.0
         self._take_back_at = 0.0
         self._look_again_at = 0.0
 
@@ -85,6 +87,10 @@ class PlanningLoop:
 
     def _round(self) -> None:
         today, clock = time.time(), time.monotonic()
+        if not self._picture.has_news and not self._planner.is_behind and clock < self._look_at:
+            return  # nothing that cannot wait: the verbs go first
+        self._picture.has_news = False
+        self._look_at = clock + _LOOK_EVERY_S
         if not self._is_active():
             self._planner.roster.refresh(today)
             return
@@ -188,7 +194,7 @@ class PlanningLoop:
 
     def _tell(self, key: str, reason: str, message: str) -> None:
         """The owner of a gang that waits hears something once."""
-        gang = self._planner.roster.gangs.get(key)
+        gang = self._planner.roster.gang(key)
         waiting = gang.waiting if gang is not None else ()
         if waiting:
             self._events.record(_subject(waiting[0].pod), "Warning", reason, message)

@@ -7,7 +7,7 @@ the one last written. Several changes within a second become one write.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -85,23 +85,18 @@ class StatusWriter:
         yield from self._groups()
         quotas = self._picture.quotas
         labelled = {label: namespace for namespace, label in self._picture.membership.namespaces.items() if label}
-        for name in sorted(quotas.projects):
-            namespace = labelled.get(name, "")
-            status = {"namespace": namespace, "phase": "Ready" if namespace else "Pending"}
-            yield f"/apis/{names.RUN_AI_GROUP}/v1/projects/{name}", {**status, **_held(quotas.usage(name))}
+        for name, usage in quotas.holders():
+            if name in quotas.projects:
+                namespace = labelled.get(name, "")
+                status = {"namespace": namespace, "phase": "Ready" if namespace else "Pending"}
+                yield f"/apis/{names.RUN_AI_GROUP}/v1/projects/{name}", {**status, **_held(usage)}
         for department in sorted(quotas.departments):
             yield f"/apis/{names.RUN_AI_GROUP}/v1/departments/{department}", _held(quotas.department_usage(department))
 
     def _groups(self) -> Iterator[tuple[str, Json]]:
-        groups = self._picture.membership.groups
-        members: defaultdict[tuple[str, str], list[PodRecord]] = defaultdict(list)
-        for namespace in {namespace for namespace, _ in groups}:
-            for record in self._picture.pods_in(namespace):
-                if record.pod.group:
-                    members[(namespace, record.pod.group)].append(record)
-        for key, group in sorted(groups.items()):
+        for key, group in sorted(self._picture.membership.groups.items()):
             path = f"/apis/{names.POD_GROUP_GROUP}/v1alpha1/namespaces/{key[0]}/podgroups/{key[1]}"
-            yield path, _group_status(group, members[key])
+            yield path, _group_status(group, list(self._picture.pods_of_group(*key)))
 
 
 def _group_status(group: PodGroup, members: list[PodRecord]) -> Json:
@@ -109,7 +104,7 @@ def _group_status(group: PodGroup, members: list[PodRecord]) -> Json:
     count = Counter(record.pod.phase for record in members)
     pending = count[Phase.PENDING] + count[Phase.UNKNOWN]
     placed = sum(1 for one in members if one.hold is not None and one.hold.state is HoldState.BOUND)
-    if placed >= group.min_member:
+    if placed >= group.minimum:
         phase = "Running"
     elif pending or not members:
         phase = "Pending"

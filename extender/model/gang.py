@@ -151,10 +151,9 @@ class Gang:
 
     @cached_property
     def workload(self) -> str:
-        """Namespace and name of what made all its pods, as users know it; its key when there is no such thing."""
-        owners = {one.pod.workload for one in self.members}
-        owner = owners.pop() if len(owners) == 1 else ""
-        return f"{self.key.partition('/')[0]}/{owner}" if owner else self.key
+        """What its pods are, as users know it, with the namespace; its key when they are not all the same."""
+        names_ = {one.pod.workload for one in self.members}
+        return f"{self.key.partition('/')[0]}/{names_.pop()}" if len(names_) == 1 else self.key
 
     def in_state(self, *states: MemberState) -> tuple[Member, ...]:
         """Members in any of `states`, within each in the order in which they are placed."""

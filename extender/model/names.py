@@ -27,6 +27,16 @@ QUEUE_LABELS = ("runai/queue", "kai.scheduler/queue", "project")  # a pod's proj
 # Written on pods by the admission webhook, taken off by the planner.
 SCHEDULING_GATE = "run.ai/queued"
 
+# Read from workloads and their pods when a PodGroup is made for them.
+SKIP_GROUPING_ANNOTATION = "kai.scheduler/skip-podgrouper"
+MIN_MEMBER_ANNOTATION = "kai.scheduler/batch-min-member"
+PREEMPTIBILITY_LABEL = "kai.scheduler/preemptibility"
+PREEMPTION_DELAY_ANNOTATION = "kai.scheduler/preemption-delay"
+STALENESS_GRACE_ANNOTATION = "kai.scheduler/staleness-grace-period"
+TOPOLOGY_ANNOTATION = "kai.scheduler/topology"
+TOPOLOGY_REQUIRED_ANNOTATION = "kai.scheduler/topology-required-placement"
+TOPOLOGY_PREFERRED_ANNOTATION = "kai.scheduler/topology-preferred-placement"
+
 # Read from namespaces.
 QUEUE_LABEL = "runai/queue"
 NAMESPACE_PREFIX = "runai-"
@@ -46,6 +56,12 @@ NODE_GPU_MEMORY = "nvidia.com/gpu.memory"
 NODE_GPU_PRODUCT = "nvidia.com/gpu.product"
 NODE_MIG_STRATEGY = "nvidia.com/mig.strategy"
 
+# Node pools and node types. Which label of a node names its pool is a setting; pods name theirs by this one.
+NODE_POOL_LABEL = "kai.scheduler/node-pool"
+POOL_KEY = "pool of the node"  # among a node's labels it stands for its pool; no label is called so
+DEFAULT_POOL = "default"  # of nodes without that label
+NODE_TYPE_LABEL = "run.ai/type"
+
 # Written on pods by the Binding.
 GPU_DEVICES_ANNOTATION = "runai-gpu"
 GPU_SHARE_ANNOTATION = "runai-gpu-share"  # milli-GPU of each device: what the owner edits later changes nothing
@@ -56,6 +72,10 @@ RESOURCE_TYPE_FRACTION = "Fraction"
 WAKE_ANNOTATION = "runai/woken"
 # What the Binding says of a pod: whoever writes these when creating one, it is not us.
 RECORD_ANNOTATIONS = (GPU_DEVICES_ANNOTATION, GPU_SHARE_ANNOTATION, RESOURCE_TYPE_ANNOTATION, GPU_GROUP_LABEL)
+
+# Written on workloads.
+CALCULATED_STATUS_ANNOTATION = "runai-calculated-status"
+TIMED_OUT = "TimedOut"
 
 # Resources.
 GPU_RESOURCE = "nvidia.com/gpu"
@@ -69,6 +89,7 @@ POD_GROUP_GROUP = "scheduling.incubator.k8s.io"
 PRIORITY_CLASSES = {"inference": 125, "build": 100, "interactive-preemptible": 75, "train": 50}
 PRIORITY_ALIASES = {"build-preemptible": "interactive-preemptible"}
 DEFAULT_PRIORITY = 50
+DEFAULT_PRIORITY_CLASS = "train"
 NON_PREEMPTIBLE_FROM = 100
 # A Build workload of the first seed is a StatefulSet and serving is a Deployment; all else trains.
 PRIORITY_CLASS_OF_OWNER = {"StatefulSet": "build", "ReplicaSet": "inference", "Deployment": "inference"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from extender.model.constraint import Taint
-from extender.model.names import NodeName
+from extender.model.names import DEFAULT_POOL, NodeName
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,8 @@ class Node:
     mig:            allocatable MIG slices, (resource name, count) sorted by name.
     schedulable:    ready and not cordoned.
     labels:         (key, value) pairs, sorted; with `taints` what planning judges pods' constraints by.
+    pool:           the node pool it is in; quotas are per pool.
+    node_type:      its label `run.ai/type`, "" without one.
     """
 
     name: NodeName
@@ -33,6 +35,8 @@ class Node:
     schedulable: bool = True
     labels: tuple[tuple[str, str], ...] = ()
     taints: tuple[Taint, ...] = ()
+    pool: str = DEFAULT_POOL
+    node_type: str = ""
 
 
 def usable_gpus(gpus: int, mig_strategy: str) -> int:

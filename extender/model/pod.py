@@ -56,6 +56,9 @@ class Pod:
     gpu_error:     the refusal text when the GPU request is malformed; `gpu` is then none.
     queue_label:   the first of the project labels on the pod, "" when none.
     group:         name of the PodGroup it says it belongs to, "" for a group of its own.
+    pool_label:    the node pool that it names itself, "" when none.
+    min_member:    how many of its owner's pods must start together, as its template says; 0 when it does not.
+    skips_grouping: it asks to have no PodGroup made for it.
     placement:     where the object says it is; None while unbound. Our annotations count only on bound pods.
     """
 
@@ -88,6 +91,9 @@ class Pod:
     slow_volumes: bool = False  # PreBind may take minutes: claims to be provisioned, or DRA
     created: str = ""
     started: str = ""  # when the kubelet took it on
+    pool_label: str = ""
+    min_member: int = 0
+    skips_grouping: bool = False
 
     @property
     def owner_kind(self) -> str:
@@ -95,9 +101,9 @@ class Pod:
 
     @property
     def workload(self) -> str:
-        """The name of what it belongs to, as its users know it; "" for a pod that nothing made."""
+        """The name of what it belongs to, as its users know it: what made it, else its group, else itself."""
         if self.owner is None:
-            return ""
+            return self.group or self.name
         # A Deployment's pods belong to a ReplicaSet of its name and a hash.
         revision = next((value for key, value in self.labels if key == names.POD_TEMPLATE_HASH_LABEL), "")
         return self.owner.name.removesuffix(f"-{revision}") if revision else self.owner.name

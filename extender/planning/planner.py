@@ -7,18 +7,19 @@ gates are to be lifted, pods to be evicted, and why the others wait.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 
 from extender.cluster.picture import HoldState, Picture, PodRecord
 from extender.fairshare.tree import QuotaTree
-from extender.model.amounts import NOTHING, Amounts
+from extender.model.amounts import GPU, NOTHING, Amounts
 from extender.model.gang import Gang, MemberState
-from extender.model.names import NodeName, PodUID
+from extender.model.names import NodeName, PodUID, ProjectName
 from extender.model.pod import Pod
 from extender.model.verdict import Reason, Verdict, no
-from extender.planning.plan import Action, Eviction, Plan, plan
+from extender.packing.strategy import Strategy
+from extender.planning.plan import Action, Eviction, Plan, PlannedSeat, plan
 from extender.planning.roster import Roster
 from extender.planning.settings import Settings
 
@@ -44,12 +45,22 @@ class Orders:
 
 
 class Planner:
-    """One per picture. `now` is seconds since the epoch, `clock` the monotonic seconds by which seats expire."""
+    """One per picture. `now` is seconds since the epoch, `clock` the monotonic seconds by which seats expire.
+
+    strategies: how pods with and without GPUs are placed in a node pool, where pools differ.
+    """
 
     def __init__(
-        self, picture: Picture, settings: Settings, *, seat_ttl_s: float = 120.0, promise_ttl_s: float = 600.0
+        self,
+        picture: Picture,
+        settings: Settings,
+        *,
+        strategies: Callable[[str], tuple[Strategy, Strategy]] | None = None,
+        seat_ttl_s: float = 120.0,
+        promise_ttl_s: float = 600.0,
     ) -> None:
         self._picture = picture
+        self._strategies = strategies or (lambda _: (settings.gpu_strategy, settings.cpu_strategy))
         self._settings = replace(settings, cooling=self._cooling_nodes, may_evict=self._may_evict)
         self._seat_ttl_s = seat_ttl_s
         self._promise_ttl_s = promise_ttl_s
@@ -57,7 +68,8 @@ class Planner:
         self.verdicts: dict[str, Verdict] = {}  # of gangs that wait, as of the last plan
         self.orders = Orders()
         self._allocated_at = self._taken_back_at = _NEVER
-        self._total: tuple[int, Amounts] = (-1, NOTHING)
+        self._trees: dict[str, QuotaTree] = {}  # by pool, as of the last plan
+        self._totals: tuple[int, dict[str, Amounts]] = (-1, {})
         self._cooling: dict[PodUID, dict[NodeName, tuple[float, float]]] = {}  # until when, and how long
         self._protected: dict[PodUID, float] = {}
         self._resting: dict[PodUID, tuple[float, float]] = {}  # until when, and how long
@@ -81,31 +93,56 @@ class Planner:
             self._again_at = min((until for until in self._ends() if until > clock), default=inf)
             self._allocated_at = self._taken_back_at = _NEVER
         self.roster.refresh(now)
-        at = (self._picture.generation, self.roster.version)
-        if at == self._allocated_at:
+        if self._allocated_at == (self._picture.generation, self.roster.version):
             return
-        gangs = self.roster.waiting(_OF_A_CLASS)
         has_more = self.roster.has_more(_OF_A_CLASS)
-        made = self._plan(gangs, _ALLOCATING, now) if gangs else _NOTHING
-        self._apply(made, gangs, clock)
-        self.roster.refresh(now)
+        seated = self._decide(_ALLOCATING, (), now, clock)
         # With more behind those that got a seat we are not done: but the verbs must have their turn in between.
-        self._allocated_at = _NEVER if has_more and made.seats else (self._picture.generation, self.roster.version)
+        done = (self._picture.generation, self.roster.version)
+        self._allocated_at = _NEVER if has_more and seated else done
 
     def take_back(self, now: float, clock: float) -> None:
         """Let others make way for gangs that wait, and evict stale gangs. Cost: all gangs of the cluster."""
         self._forget_gone()
         self.allocate(now, clock)
         self._taken_back_at = self._allocated_at
-        waiting = {gang.key: gang for gang in self.roster.waiting(_OF_A_CLASS)}
-        holding = (
+        holding = [
             gang
             for gang in self.roster.gangs.values()
-            if gang.key not in waiting and (gang.active or gang.in_state(MemberState.RELEASING))
-        )
-        gangs = [*waiting.values(), *holding]
-        self._apply(self._plan(gangs, _TAKING_BACK, now), list(waiting.values()), clock)
-        self.roster.refresh(now)
+            if gang.active or MemberState.RELEASING in gang.by_state or MemberState.STUCK in gang.by_state
+        ]
+        self._decide(_TAKING_BACK, holding, now, clock)
+
+    def _decide(self, actions: Sequence[Action], holding: Iterable[Gang], now: float, clock: float) -> bool:
+        """Plan pool by pool; a gang that may go to several is tried in the first, then the next. True: some seats."""
+        waiting = {gang.key: self.roster.pools_of(gang.key) for gang in self.roster.waiting(_OF_A_CLASS)}
+        held: dict[str, list[Gang]] = {}
+        for gang in holding:
+            if gang.key not in waiting:
+                held.setdefault(self.roster.pools_of(gang.key)[0], []).append(gang)
+        seated: set[str] = set()
+        verdicts: dict[str, Verdict] = {}
+        turn = 0
+        while True:
+            tried: dict[str, list[str]] = {} if turn else {pool: [] for pool in held}
+            for key, pools in waiting.items():
+                if key not in seated and turn < len(pools):
+                    tried.setdefault(pools[turn], []).append(key)
+            if not tried:
+                break
+            for pool, keys in sorted(tried.items()):
+                gangs = [self.roster.in_pool(key, pool) for key in keys]
+                made = self._plan(pool, [*gangs, *held.get(pool, ())], actions, now)
+                self._apply(made, clock)
+                seated |= {seat.gang for seat in made.seats}
+                for one in made.explanations:
+                    verdicts.setdefault(one.gang, one.verdict)
+                # What was decided holds for the next pool: gangs are looked at as they are now.
+                self.roster.refresh(now)
+                waiting = {key: pools for key, pools in waiting.items() if self.roster.is_waiting(key)}
+            turn += 1
+        self._explain({key: verdict for key, verdict in verdicts.items() if key not in seated})
+        return bool(seated)
 
     @property
     def is_behind(self) -> bool:
@@ -123,7 +160,15 @@ class Planner:
     def is_gang(self, record: PodRecord) -> bool:
         """Whether the pod starts together with others, and not alone when it pleases."""
         group = self._picture.membership.group_of(record.pod)
-        return group is not None and group.min_member > 1
+        return group.minimum > 1 if group is not None else record.pod.min_member > 1
+
+    def shares(self, queue: ProjectName, pool: str) -> tuple[int | None, int, int | None] | None:
+        """Milli-GPU that a queue deserves in a pool, its fair share and its limit there; None: nothing planned yet."""
+        tree = self._trees.get(pool)
+        standing = None if tree is None else tree.projects.get(queue)
+        if standing is None:
+            return None
+        return standing.queue.deserved.gpu_milli, standing.fair[0], standing.queue.limit.gpu_milli
 
     def verdict_on(self, record: PodRecord) -> Verdict:
         """Why a pod without a seat waits."""
@@ -169,48 +214,56 @@ class Planner:
             if record.hold is not None and record.hold.state is HoldState.PROMISED:
                 self._picture.release(record.pod.uid)
 
-    def _plan(self, gangs: Sequence[Gang], actions: Sequence[Action], now: float) -> Plan:
-        promised = [record for record in self._picture.provisional() if _is_promised(record)]
+    def _plan(self, pool: str, gangs: Sequence[Gang], actions: Sequence[Action], now: float) -> Plan:
+        promised = [record for record in self._picture.provisional() if self._is_promised(record, pool)]
         given = {gang.key for gang in gangs}
         # Promised places stay promised, whether their gangs are looked at in this plan or not.
         beside = {gang.key: gang for one in promised if (gang := self.roster.gang_of(one.pod.uid)) is not None}
-        beside |= {gang.key: gang for gang in self.roster.on_their_way_out()}
+        leaving = (gang for gang in self.roster.on_their_way_out() if pool in self.roster.pools_of(gang.key))
+        beside |= {gang.key: gang for gang in leaving}
         more = [gang for key, gang in beside.items() if key not in given]
+        if not gangs and not more:
+            return _NOTHING
         with self._picture.set_aside(promised):
-            made = plan(self._picture, self._tree(), [*gangs, *more], self._settings, now, actions)
+            made = plan(self._picture, self._tree(pool), [*gangs, *more], self._settings_in(pool), now, actions)
         renewed = {seat.uid for seat in made.seats}
         for record in promised:
             if record.pod.uid not in renewed:
                 self._picture.release(record.pod.uid)  # cannot be kept: its node has gone, or its devices
         return made
 
-    def _tree(self) -> QuotaTree:
-        quotas, releasing = self._picture.quotas, self.roster.releasing
-        tree = QuotaTree(self._capacity(), quotas.projects.values(), quotas.departments.values())
-        leaving: dict[tuple[str, bool], Amounts] = {}
-        for charge in releasing.values():
-            key = (charge.project, charge.preemptible)
-            leaving[key] = leaving.get(key, NOTHING) + charge.amounts
-        for name, standing in tree.projects.items():
-            usage = quotas.usage(name)
-            fixed = usage.non_preemptible - leaving.get((name, False), NOTHING)
-            loose = usage.allocated - usage.non_preemptible - leaving.get((name, True), NOTHING)
-            tree.allocate(standing, fixed, preemptible=False)
-            tree.allocate(standing, loose, preemptible=True)
-            tree.request(standing, fixed + loose + self.roster.requested[name])
+    def _settings_in(self, pool: str) -> Settings:
+        gpu, cpu = self._strategies(pool)
+        if (gpu, cpu) == (self._settings.gpu_strategy, self._settings.cpu_strategy):
+            return self._settings
+        return replace(self._settings, gpu_strategy=gpu, cpu_strategy=cpu)
+
+    def _tree(self, pool: str) -> QuotaTree:
+        quotas, roster = self._picture.quotas, self.roster
+        tree = self._trees[pool] = quotas.quota_tree(pool, self._capacity(pool))
+        for charge in roster.releasing.values():
+            standing = tree.projects.get(charge.project)
+            if charge.pool == pool and standing is not None:
+                tree.release(standing, charge.amounts, preemptible=charge.preemptible)
+                tree.withdraw(standing, charge.amounts)
+        for (asked_in, name), amounts in roster.requested.items():
+            standing = tree.projects.get(name)
+            if asked_in == pool and standing is not None and amounts != NOTHING:
+                tree.request(standing, amounts)
         return tree
 
-    def _capacity(self) -> Amounts:
-        version, total = self._total
+    def _capacity(self, pool: str) -> Amounts:
+        version, totals = self._totals
         if version != self._picture.node_version:
-            total = NOTHING
+            totals = {}
             for node in self._picture.nodes():
                 if node.schedulable:
-                    total += Amounts(node.gpus * 1000, node.cpu_milli, node.memory_mib)
-            self._total = (self._picture.node_version, total)
-        return total
+                    offered = Amounts(node.gpus * GPU, node.cpu_milli, node.memory_mib)
+                    totals[node.pool] = totals.get(node.pool, NOTHING) + offered
+            self._totals = (self._picture.node_version, totals)
+        return totals.get(pool, NOTHING)
 
-    def _apply(self, made: Plan, gangs: Iterable[Gang], clock: float) -> None:
+    def _apply(self, made: Plan, clock: float) -> None:
         for eviction in made.evictions:
             self.roster.leaving(eviction.uid)
             self.orders.evictions.append(eviction)
@@ -225,30 +278,28 @@ class Planner:
             state = HoldState.RESERVED if seat.bindable else HoldState.PROMISED
             self._picture.reserve(seat.uid, seat.placement, now=clock, expires=clock + ttl_s, state=state, planned=True)
             if seat.bindable:
-                self._seated(record)
+                self._picture.judge(record, None)
+                self.orders.seated[seat.uid] = None
             else:
-                self._promised(record, seat.placement.node)
-        why = {one.gang: one.verdict for one in made.explanations}
-        for gang in gangs:
-            verdict = why.get(gang.key)
-            if verdict is None:
-                self.verdicts.pop(gang.key, None)
-            elif self.verdicts.get(gang.key) != verdict:
-                self.verdicts[gang.key] = self.orders.refused[gang.key] = verdict
-            for member in gang.waiting:
-                record = self._picture.pods[member.pod.uid]
+                self._promised(record, seat)
+
+    def _explain(self, why: Mapping[str, Verdict]) -> None:
+        """Keep what was found out about gangs that wait; what is news goes into the orders."""
+        for key, verdict in why.items():
+            if self.verdicts.get(key) != verdict:
+                self.verdicts[key] = self.orders.refused[key] = verdict
+            for record in self.roster.members(key):
                 if record.hold is None:
                     self._picture.judge(record, verdict)
-        self._forget_verdicts(self.verdicts)
-
-    def _forget_verdicts(self, keys: Iterable[str]) -> None:
-        kept = {key for key in keys if self.roster.is_waiting(key)}
-        for key in self.verdicts.keys() - kept:
+        for key in [key for key in self.verdicts if not self.roster.is_waiting(key)]:
             del self.verdicts[key]
 
-    def _seated(self, record: PodRecord) -> None:
-        self._picture.judge(record, None)
-        self.orders.seated[record.pod.uid] = None
+    def _is_promised(self, record: PodRecord, pool: str) -> bool:
+        hold = record.hold
+        if hold is None or hold.state is not HoldState.PROMISED:
+            return False
+        ledger = self._picture.ledger(hold.placement.node)
+        return ledger is None or ledger.pool == pool
 
     def _cooling_nodes(self, pod: Pod) -> tuple[NodeName, ...]:
         if self._resting.get(pod.uid, (0.0, 0.0))[0] > self._clock:
@@ -261,10 +312,12 @@ class Planner:
         yield from (until for until, _ in self._resting.values())
         yield from (until for nodes in self._cooling.values() for until, _ in nodes.values())
 
-    def _promised(self, record: PodRecord, node: NodeName) -> None:
-        verdict = no(Reason.WAITING_FOR_OTHERS, f"Pod {record.pod.key} waits for others to leave its place on {node}")
+    def _promised(self, record: PodRecord, seat: PlannedSeat) -> None:
+        text = f"Pod {record.pod.key} waits for others to leave its place on {seat.placement.node}"
+        verdict = no(Reason.WAITING_FOR_OTHERS, text)
         self._picture.judge(record, verdict)
-        self.orders.promised[record.pod.uid] = verdict
+        self.orders.promised[seat.uid] = verdict
+        self.verdicts.pop(seat.gang, None)
 
     def _forget_gone(self) -> None:
         for notes in (self._cooling, self._protected, self._resting):
@@ -273,7 +326,3 @@ class Planner:
 
     def _may_evict(self, pod: Pod) -> bool:
         return self._protected.get(pod.uid, 0.0) <= self._clock
-
-
-def _is_promised(record: PodRecord) -> bool:
-    return record.hold is not None and record.hold.state is HoldState.PROMISED

@@ -10,14 +10,18 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 
+from extender.cluster.grouping import group_key_of
+from extender.cluster.membership import Confinement
 from extender.cluster.picture import HoldState, Picture, PodRecord
 from extender.cluster.quota import Charge
 from extender.model import names
 from extender.model.amounts import NOTHING, Amounts
-from extender.model.gang import Gang, Member, MemberState, cost
+from extender.model.gang import Gang, Member, MemberState, SubGroup, Topology, cost
 from extender.model.names import PodUID, ProjectName
 from extender.model.pod import Phase
+from extender.model.queue import PodGroup, SubGroupSpec, TopologyConstraint
 from extender.model.timestamps import seconds
 
 _HELD = {HoldState.PROMISED: MemberState.NOMINATED}  # every other hold: its node
@@ -33,17 +37,23 @@ class Roster:
 
     def __init__(self, picture: Picture, *, ahead_after_s: float = 1.0, ahead_from_nodes: int = 500) -> None:
         self._picture = picture
+        picture.stirred.update(picture.pods)  # whoever looked before, we have not
         self._ahead_after_s = ahead_after_s
         self._ahead_from_nodes = ahead_from_nodes
         self._unasked: dict[PodUID, float] = {}  # no gate, no answer yet → since when, the longest first
         self._overdue: dict[PodUID, bool] = {}  # whether it is to be seated ahead: once, not again
         self.version = 0
-        self.gangs: dict[str, Gang] = {}
-        self.requested: defaultdict[ProjectName, Amounts] = defaultdict(Amounts)  # by gangs that wait
+        self._gangs: dict[str, Gang] = {}
+        self._unmade: set[str] = set()  # gangs that wait for nothing: made when somebody looks at them
+        self._now = 0.0
+        # (pool, project) → what gangs that wait ask for, in each of the pools that they may go to.
+        self.requested: defaultdict[tuple[str, ProjectName], Amounts] = defaultdict(Amounts)
+        self._elsewhere: dict[tuple[str, str], Gang] = {}  # (key, pool) → a waiting gang confined to another pool
+        self._pools: dict[str, tuple[str, ...]] = {}  # of each gang, the first to be tried first
         self._members: defaultdict[str, set[PodUID]] = defaultdict(set)
         self._key_of: dict[PodUID, str] = {}
         self._lines: defaultdict[object, list[Turn]] = defaultdict(list)  # by class, whose turn comes first in front
-        self._waiting: dict[str, tuple[object, Turn, ProjectName, Amounts]] = {}
+        self._waiting: dict[str, tuple[object, Turn, ProjectName, tuple[str, ...], Amounts]] = {}
         self._stale_since: dict[str, float] = {}
         self._leaving: set[PodUID] = set()
         self.releasing: dict[PodUID, Charge] = {}  # what pods on their way out still hold
@@ -74,7 +84,7 @@ class Roster:
         for uid in stirred:
             before = self._key_of.get(uid)
             record = self._picture.pods.get(uid)
-            after = None if record is None or record.pod.scheduler != names.SCHEDULER_NAME else key_of(record)
+            after = None if record is None or record.pod.scheduler != names.SCHEDULER_NAME else group_key_of(record.pod)
             if before is not None and before != after:
                 self._members[before].discard(uid)
                 changed[before] = None
@@ -91,20 +101,58 @@ class Roster:
                 self._key_of[uid] = after
                 self._members[after].add(uid)
             changed[after] = None
+        self._now = now
         for key in changed:
-            self._make(key, now)
+            if self._is_settled(key):
+                self._unmade.add(key)
+            else:
+                self._make(key)
+
+    @property
+    def gangs(self) -> dict[str, Gang]:
+        """Every gang by key. Cost: what has changed since this was last asked for."""
+        for key in list(self._unmade):
+            self._make(key)
+        return self._gangs
+
+    def gang(self, key: str) -> Gang | None:
+        if key in self._unmade:
+            self._make(key)
+        return self._gangs.get(key)
+
+    def key_named(self, namespace: str, name: str) -> str | None:
+        """The key of the gang of this name, or of the one that the pod of this name belongs to."""
+        key = f"{namespace}/{name}"
+        if key in self._members:
+            return key
+        uid = next((one.pod.uid for one in self._picture.pods_in(namespace) if one.pod.name == name), None)
+        return None if uid is None else self._key_of.get(uid)
 
     def gang_of(self, uid: PodUID) -> Gang | None:
         key = self._key_of.get(uid)
-        return None if key is None else self.gangs.get(key)
+        return None if key is None else self.gang(key)
 
     def on_their_way_out(self) -> Iterator[Gang]:
         """Gangs with members that are leaving: what those hold is free before long."""
-        return (self.gangs[key] for key in self._releasing_of)
+        return (self._gangs[key] for key in self._releasing_of)
 
     def waiting(self, most: int) -> list[Gang]:
         """The first `most` waiting gangs of each class."""
-        return [self.gangs[turn[2]] for line in self._lines.values() for turn in line[:most]]
+        return [self._gangs[turn[2]] for line in self._lines.values() for turn in line[:most]]
+
+    def pools_of(self, key: str) -> tuple[str, ...]:
+        """The node pools that a gang may go to; the one that it is in when it holds something."""
+        return self._pools[key]
+
+    def in_pool(self, key: str, pool: str) -> Gang:
+        """The gang as it looks for places in one of its pools."""
+        gang = self._gangs[key]
+        if self._pools[key][0] == pool:
+            return gang
+        found = self._elsewhere.get((key, pool))
+        if found is None:
+            found = self._elsewhere[(key, pool)] = replace(gang, confined_to=self._confinement(gang, pool))
+        return found
 
     def is_waiting(self, key: str) -> bool:
         return key in self._waiting
@@ -117,24 +165,47 @@ class Roster:
         """How many gangs of its queue come before a waiting gang, and 1: its place in the order; 0 when it is not."""
         if key not in self._waiting:
             return 0
-        _, turn, queue, _ = self._waiting[key]
-        return 1 + sum(1 for _, other, of, _ in self._waiting.values() if of == queue and other < turn)
+        _, turn, queue, *_ = self._waiting[key]
+        return 1 + sum(1 for _, other, of, *_ in self._waiting.values() if of == queue and other < turn)
 
     def members(self, key: str) -> Iterator[PodRecord]:
         return (self._picture.pods[uid] for uid in self._members.get(key, ()))
 
-    def _make(self, key: str, now: float) -> None:
+    def _is_settled(self, key: str) -> bool:
+        """Whether it is a pod on its own that has its place, or that kube-scheduler has yet to ask about: nearly all
+        are, and each decision of filter changes one, so they are not made over and over.
+        """
+        uids = self._members.get(key)
+        if not uids or len(uids) > 1 or key in self._waiting or key in self._releasing_of or key in self._stale_since:
+            return False
+        (uid,) = uids
+        record = self._picture.pods[uid]
+        pod, hold = record.pod, record.hold
+        if pod.deleting or uid in self._leaving or self._is_group(record):
+            return False
+        if hold is not None:
+            return hold.state is not HoldState.PROMISED
+        if pod.is_gated or record.verdict is not None or self._overdue.get(uid):
+            return False
+        if not pod.is_finished and uid not in self._overdue:
+            self._unasked.setdefault(uid, self._now)
+        return True
+
+    def _make(self, key: str) -> None:
+        self._unmade.discard(key)
         self._leave_line(key)
         for uid in self._releasing_of.pop(key, ()):
             self.releasing.pop(uid, None)
+        for pool in self._pools.pop(key, ())[1:]:
+            self._elsewhere.pop((key, pool), None)
         uids = self._members.get(key)
         if not uids:
             self._members.pop(key, None)
-            self.gangs.pop(key, None)
+            self._gangs.pop(key, None)
             self._stale_since.pop(key, None)
             return
         records = [self._picture.pods[uid] for uid in uids]
-        gang = self.gangs[key] = self._gang(key, records, now)
+        gang = self._gangs[key] = self._gang(key, records, self._now)
         for member in gang.in_state(MemberState.RELEASING):
             hold = self._picture.pods[member.pod.uid].hold
             if hold is not None and hold.charge is not None:
@@ -146,26 +217,62 @@ class Roster:
     def _gang(self, key: str, records: list[PodRecord], now: float) -> Gang:
         membership = self._picture.membership
         eldest = min(records, key=lambda one: (one.pod.created, one.pod.uid)).pod
-        group = membership.groups.get((eldest.namespace, eldest.group)) if eldest.group else None
+        group = membership.group_of(eldest) or PodGroup(eldest.namespace, key, min_member=max(1, eldest.min_member))
+        queue = membership.project_of(eldest) or ProjectName("")
         members = tuple(member for record in records if (member := self._member(record, now)) is not None)
-        least = group.min_member if group is not None else 1
         holding = sum(1 for one in members if one.state is MemberState.ACTIVE)
-        done = any(one.state is MemberState.DONE for one in members)
-        if 0 < holding < least and not done:
+        created = group.created or seconds(eldest.created)
+        self._pools[key] = self._where(members) or membership.pools_of(eldest, self._picture.quotas.projects.get(queue))
+        started = [seconds(one.pod.started) for one in records if one.pod.started]
+        gang = Gang(
+            key,
+            queue,
+            priority=membership.priority_of(eldest),
+            preemptible=membership.is_preemptible(eldest),
+            created=created,
+            min_member=group.min_member,
+            min_parts=group.min_parts,
+            subgroups=tuple(self._part(one) for one in group.subgroups),
+            topology=self._topology(group.topology),
+            members=members,
+            started_at=max(started, default=None) if holding else None,
+            stale_after_s=group.stale_after_s,
+            waits_until=created + group.preemption_delay_s if group.preemption_delay_s else None,
+        )
+        done = MemberState.DONE in gang.by_state
+        if holding and not gang.is_met and not done:
             self._stale_since.setdefault(key, now)
         else:
             self._stale_since.pop(key, None)
-        started = [seconds(one.pod.started) for one in records if one.pod.started]
-        return Gang(
-            key,
-            membership.project_of(eldest) or ProjectName(""),
-            priority=membership.priority_of(eldest),
-            preemptible=membership.is_preemptible(eldest),
-            created=seconds(eldest.created),
-            min_member=least,
-            members=members,
-            started_at=max(started, default=None) if holding else None,
-            stale_since=self._stale_since.get(key),
+        confined = self._confinement(gang, self._pools[key][0])
+        since = self._stale_since.get(key)
+        return replace(gang, confined_to=confined, stale_since=since) if confined or since is not None else gang
+
+    def _where(self, members: tuple[Member, ...]) -> tuple[str, ...]:
+        """The pool of a gang that holds something, or is promised it: all of its members go there."""
+        for one in members:
+            if one.placement is not None and one.state in (MemberState.ACTIVE, MemberState.NOMINATED):
+                ledger = self._picture.ledger(one.placement.node)
+                if ledger is not None:
+                    return (ledger.pool,)
+        return ()
+
+    def _confinement(self, gang: Gang, pool: str) -> Confinement:
+        if not gang.members or not self._picture.is_divided(gang.queue):
+            return ()
+        project = self._picture.quotas.projects.get(gang.queue)
+        return self._picture.membership.confinement(gang.members[0].pod, project, pool)
+
+    def _part(self, part: SubGroupSpec) -> SubGroup:
+        return SubGroup(part.name, part.parent, part.min_member, part.min_parts, self._topology(part.topology))
+
+    def _topology(self, asked: TopologyConstraint | None) -> Topology | None:
+        """None as well where the Topology object is missing: closeness nobody has defined holds nobody back."""
+        levels = None if asked is None else self._picture.membership.topologies.get(asked.topology)
+        return (
+            None
+            if asked is None or levels is None
+            else Topology(asked.topology, levels, asked.required, asked.preferred)
         )
 
     def _become_overdue(self, now: float) -> set[PodUID]:
@@ -192,7 +299,7 @@ class Roster:
             if pod.deleting or pod.gpu_error or pod.is_gated_by_others:
                 return None
             ahead = self._overdue.get(pod.uid)
-            known = pod.is_gated or pod.group or pod.unschedulable or record.verdict is not None
+            known = pod.is_gated or pod.unschedulable or record.verdict is not None or self._is_group(record)
             if not (known or ahead):
                 # kube-scheduler has not come to it yet, and then it may have a place at once.
                 if ahead is None:
@@ -205,33 +312,45 @@ class Roster:
             state = _HELD.get(hold.state, MemberState.ACTIVE)
         return Member(pod, state, None if hold is None else hold.placement, pod.subgroup, pod.order)
 
+    def _is_group(self, record: PodRecord) -> bool:
+        """Whether the pod may have to start together with others."""
+        group = self._picture.membership.group_of(record.pod)
+        return group.minimum > 1 if group is not None else bool(record.pod.group) or record.pod.min_member > 1
+
     def _join_line(self, gang: Gang) -> None:
-        class_ = (gang.queue, gang.priority, gang.preemptible, gang.min_member, gang.asks, len(gang.active))
+        pools = self._pools[gang.key]
+        class_ = (
+            gang.queue,
+            gang.priority,
+            gang.preemptible,
+            gang.min_member,
+            gang.subgroups,
+            gang.topology,
+            gang.asks,
+            len(gang.active),
+            pools,
+        )
         memory = self._picture.table.smallest_gpu_memory_mib() if _asks_memory(gang) else 0
         asked = NOTHING
         for member in gang.waiting:
             asked += cost(member.pod, memory)
         insort(self._lines[class_], gang.turn)
-        self.requested[gang.queue] += asked
-        self._waiting[gang.key] = (class_, gang.turn, gang.queue, asked)
+        for pool in pools:
+            self.requested[(pool, gang.queue)] += asked
+        self._waiting[gang.key] = (class_, gang.turn, gang.queue, pools, asked)
         self.version += 1
 
     def _leave_line(self, key: str) -> None:
         known = self._waiting.pop(key, None)
         if known is None:
             return
-        class_, turn, queue, asked = known
-        self.requested[queue] -= asked
+        class_, turn, queue, pools, asked = known
+        for pool in pools:
+            self.requested[(pool, queue)] -= asked
         line = self._lines[class_]
         del line[bisect_left(line, turn)]
         if not line:
             del self._lines[class_]
-
-
-def key_of(record: PodRecord) -> str:
-    """The key of a pod's gang; a pod without a group is a gang of its own."""
-    pod = record.pod
-    return f"{pod.namespace}/{pod.group}" if pod.group else f"{pod.namespace}/{pod.name}"
 
 
 def _asks_memory(gang: Gang) -> bool:

@@ -7,16 +7,18 @@ as a placeholder until bind says which node was chosen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from extender.cluster.picture import HoldState, Picture, PodRecord
+from extender.model.constraint import Constraint
 from extender.model.pod import Pod
 from extender.model.verdict import Reason, Verdict, no
+from extender.packing.score import Bools
 from extender.planning import explain
 from extender.planning.planner import Planner
 from extender.pods import placement
-from extender.pods.admit import admit
+from extender.pods.admit import admit, admit_in
 from extender.pods.placement import Policy
 
 
@@ -68,15 +70,29 @@ def filter_pod(
     if verdict is not None and verdict.reason is Reason.ALREADY_BOUND:
         return FilterAnswer((), verdict)  # the caller is behind: nothing is wrong with the pod
     if verdict is None:
-        seat = placement.best_seat(picture, record.pod, offered, policy)
-        if seat is not None:
-            expires = now + policy.ttl_for(record.pod)
-            nodes = placement.fitting(picture, record.pod, offered) if answer_all else (seat.node,)
-            picture.reserve(pod.uid, seat, now=now, expires=expires, state=HoldState.RESERVED)
-            picture.judge(record, None)
-            return FilterAnswer(nodes)
+        for within in _allowed(picture, record):
+            seat = placement.best_seat(picture, record.pod, offered, policy, within)
+            if seat is not None:
+                expires = now + policy.ttl_for(record.pod)
+                nodes = placement.fitting(picture, record.pod, offered, within) if answer_all else (seat.node,)
+                picture.reserve(pod.uid, seat, now=now, expires=expires, state=HoldState.RESERVED)
+                picture.judge(record, None)
+                return FilterAnswer(nodes)
         verdict = no(Reason.NOT_ENOUGH_RESOURCES, explain.shortage(record.pod.gpu, len(offered)))
     return _rejected(picture, record, verdict)
+
+
+def _allowed(picture: Picture, record: PodRecord) -> Iterator[Bools | None]:
+    """The rows that the pod may have, pool by pool as they are tried; None for all, where nodes are not told apart."""
+    pod, membership = record.pod, picture.membership
+    name = membership.project_of(pod)
+    project = None if name is None else picture.quotas.projects.get(name)
+    if name is None or project is None or not picture.is_divided(name):
+        yield None
+        return
+    for pool in membership.pools_of(pod, project):
+        if admit_in(picture, record, name, pool) is None:
+            yield picture.allowed.row(Constraint(confined_to=membership.confinement(pod, project, pool)))
 
 
 def _as_planned(

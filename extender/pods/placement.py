@@ -34,15 +34,19 @@ class Policy:
         return self.slow_reservation_ttl_s if pod.slow_volumes else self.reservation_ttl_s
 
 
-def best_seat(picture: Picture, pod: Pod, offered: Sequence[str] | None, policy: Policy) -> Placement | None:
+def best_seat(
+    picture: Picture, pod: Pod, offered: Sequence[str] | None, policy: Policy, within: score.Bools | None = None
+) -> Placement | None:
     """The best fitting place among `offered` node names; None when nothing fits. Nothing is reserved.
 
     offered: what kube-scheduler let pass, so CPU, memory and taints are settled. None: every node, for planning
-    and simulation, with CPU, memory and the number of pods checked here.
+    and simulation, with CPU, memory and the number of pods checked here. within: the rows that may be taken.
     Ties go to the lowest node name. Cost: the rows that changed since this shape was last asked for, an argmax,
     and Python work for one node.
     """
     values = picture.ranking.values(shape_of(pod), policy.strategy_for(pod))
+    if within is not None:
+        values = np.where(within, values, score.INFEASIBLE)
     table = picture.table
     if offered is None:
         room = table.has_room(pod.cpu_milli, pod.memory_mib)
@@ -69,9 +73,11 @@ def seat_on(picture: Picture, pod: Pod, node: NodeName, policy: Policy) -> Place
     return seat_in(ledger, pod, node, policy.gpu_strategy)
 
 
-def fitting(picture: Picture, pod: Pod, offered: Sequence[str]) -> list[str]:
-    """The offered nodes that have the devices now, in the order offered."""
+def fitting(picture: Picture, pod: Pod, offered: Sequence[str], within: score.Bools | None = None) -> list[str]:
+    """The offered nodes that have the devices now, in the order offered. within: the rows that may be taken."""
     fits = picture.ranking.fitting(shape_of(pod))
+    if within is not None:
+        fits &= within
     return list(compress(offered, _of_each(fits, picture, offered)))
 
 

@@ -81,8 +81,8 @@ def _queue(picture: Picture, name: Any, usage: Usage) -> Json:
         "name": name,
         "exists": project is not None,
         "department": project.department if project else None,
-        "deserved": _quota(project.deserved) if project else None,
-        "limit": _quota(project.limit) if project else None,
+        "deserved": _quota(project.queue.deserved) if project else None,
+        "limit": _quota(project.queue.limit) if project else None,
         "allocated": _amounts(usage.allocated),
         "allocated_non_preemptible": _amounts(usage.non_preemptible),
     }

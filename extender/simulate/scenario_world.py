@@ -179,6 +179,7 @@ class World:
             gpu=self._request(state),
             cpu_milli=_milli(state.ask.get("cpu", 1)),
             memory_mib=int(state.ask.get("memory", 1_000_000_000)),
+            group=state.name.rpartition("-")[0],
             scheduler=names.SCHEDULER_NAME,
             placement=state.placement if state.state in _HOLDING else None,
             deleting=state.state in ("releasing", "stuck_in_releasing"),

@@ -17,9 +17,10 @@ _MOST_DEVICES = 256  # more is a mistake of whoever labelled the node, and would
 _LARGEST_GPU_MIB = 16 * 1024 * 1024
 
 
-def parse(obj: Json) -> Node:
+def parse(obj: Json, *, pool_label: str = names.NODE_POOL_LABEL) -> Node:
     """One Node object. A missing, unreadable or absurd figure counts as none; it never costs the other nodes.
 
+    pool_label: the label whose value is the node's pool.
     Raises MalformedError when it is not a node at all.
     """
     try:
@@ -56,6 +57,8 @@ def parse(obj: Json) -> Node:
             schedulable=not spec.get("unschedulable") and _is_ready(status),
             labels=tuple(sorted((str(key), str(value)) for key, value in labels.items())),
             taints=parse_taints(spec),
+            pool=str(labels.get(pool_label) or names.DEFAULT_POOL),
+            node_type=str(labels.get(names.NODE_TYPE_LABEL) or ""),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise MalformedError(f"not a Node: {type(error).__name__}: {str(error)[:80]}") from error

@@ -79,6 +79,9 @@ def parse(obj: Json) -> Pod:
             slow_volumes=_has_slow_volumes(spec),
             created=_text(metadata.get("creationTimestamp")),
             started=_text(status.get("startTime")),
+            pool_label=_text(labels.get(names.NODE_POOL_LABEL)),
+            min_member=max(0, _order(annotations.get(names.MIN_MEMBER_ANNOTATION)) or 0),
+            skips_grouping=annotations.get(names.SKIP_GROUPING_ANNOTATION) == "true",
         )
     except (KeyError, TypeError, AttributeError, IndexError) as error_:
         raise MalformedError(f"not a Pod: {type(error_).__name__}: {str(error_)[:80]}") from error_

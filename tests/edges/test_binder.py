@@ -16,7 +16,7 @@ from extender.model.gpu import GpuRequest
 from extender.model.names import NodeName, PodUID
 from extender.model.node import Node
 from extender.model.pod import Pod
-from extender.model.queue import Queue
+from extender.model.queue import Project, Queue
 from extender.pods.bind import BindRequest
 from extender.pods.filter import filter_pod
 from extender.pods.placement import Policy
@@ -35,7 +35,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def picture(*, seen: bool = True) -> Picture:
     made = Picture()
-    made.upsert_project(Queue("a"))
+    made.upsert_project(Project(Queue("a")))
     for name in ("n1", "n2"):
         made.upsert_node(Node(NodeName(name), "", gpus=2, gpu_slots=2))
     if seen:

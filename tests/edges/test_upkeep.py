@@ -20,7 +20,7 @@ from extender.model.gpu import GpuRequest
 from extender.model.names import SCHEDULER_NAME, NodeName, PodUID
 from extender.model.node import Node
 from extender.model.pod import Placement, Pod
-from extender.model.queue import PodGroup, Queue, Quota
+from extender.model.queue import PodGroup, Project, Queue, Quota
 from extender.pods.filter import filter_pod
 from extender.pods.placement import Policy
 from tests.edges.stub import StubApi, failure, reply
@@ -41,7 +41,7 @@ def pod(name: str, gpu: GpuRequest = GPU, **fields: Any) -> Pod:
 
 def picture(gpus: int = 1, limit: int | None = None) -> Picture:
     made = Picture()
-    made.upsert_project(Queue("a", limit=Quota(gpu_milli=limit)))
+    made.upsert_project(Project(Queue("a", limit=Quota(gpu_milli=limit))))
     made.upsert_node(Node(NodeName("n1"), "", gpus=gpus, gpu_slots=gpus))
     return made
 
@@ -86,7 +86,7 @@ async def test_raising_the_limit_wakes_the_pod_that_it_held_back() -> None:
         async with running(api, made) as upkeep:
             refuse(upkeep, made, pod("p"))
             assert await patches(api) == []
-            made.upsert_project(Queue("a"))
+            made.upsert_project(Project(Queue("a")))
             assert await patches(api, at_least=1) == ["p"]
             patch = next(body for body in api.bodies if body and "annotations" in body.get("metadata", {}))
             assert patch["metadata"]["uid"] == "uid-p"
@@ -128,7 +128,7 @@ async def test_gated_deleted_and_placed_pods_are_left_alone() -> None:
             made.upsert_pod(pod("gated", version=2, gates=("held",)))
             made.delete_pod(PodUID("uid-deleted"))
             made.upsert_pod(pod("placed", version=2, placement=Placement(NodeName("n1"), ((0, ""),))))
-            made.upsert_project(Queue("a"))
+            made.upsert_project(Project(Queue("a")))
             assert await patches(api) == []
 
 
@@ -138,7 +138,7 @@ async def test_a_passive_replica_touches_nothing() -> None:
         made = picture(limit=0)
         async with running(api, made, active=False) as upkeep:
             refuse(upkeep, made, pod("p"))
-            made.upsert_project(Queue("a"))
+            made.upsert_project(Project(Queue("a")))
             assert await patches(api) == []
 
 
@@ -159,7 +159,7 @@ async def test_a_failing_api_server_does_not_end_the_loop() -> None:
         made = picture(limit=0)
         async with running(api, made) as upkeep:
             refuse(upkeep, made, pod("p"))
-            made.upsert_project(Queue("a"))
+            made.upsert_project(Project(Queue("a")))
             await patches(api, at_least=1)
             made.reserve(
                 PodUID("uid-p"), Placement(NodeName("n1"), ((0, ""),)), now=0, expires=0.0, state=HoldState.RESERVED
@@ -194,7 +194,7 @@ async def test_a_project_gets_its_namespace_and_an_unlabelled_one_its_label() ->
         api.script = [reply({})]
         made = Picture()
         for name in ("made", "labelled", "elsewhere", "taken"):
-            made.upsert_project(Queue(name))
+            made.upsert_project(Project(Queue(name)))
         made.upsert_namespace("runai-labelled", "")
         made.upsert_namespace("custom", "elsewhere")
         made.upsert_namespace("runai-taken", "another")
@@ -233,7 +233,7 @@ async def test_another_projects_namespace_is_never_relabelled() -> None:
     async with StubApi() as api:
         api.script = [failure(409), reply({"metadata": {"name": "runai-a", "labels": {"runai/queue": "other"}}})]
         made = Picture()
-        made.upsert_project(Queue("a"))
+        made.upsert_project(Project(Queue("a")))
         task = asyncio.create_task(ProjectNamespaces(api.client, made, lambda: True).run())
         async with asyncio.timeout(3):
             while len(api.requests) < 2:
@@ -250,9 +250,10 @@ async def test_a_pod_that_is_woken_in_vain_rests_longer_each_time(monkeypatch: p
         made = picture(limit=0)
         async with running(api, made) as upkeep:
             refuse(upkeep, made, pod("p"))
+            made.upsert_project(Project(Queue("a")))
             started = asyncio.get_running_loop().time()
             async with asyncio.timeout(5):
                 while len(_touched(api)) < 4:  # at 0, 20, 60 and 140 ms
-                    made.upsert_project(Queue("a"))  # something changes all the time
+                    made.generation += 1  # something changes all the time
                     await asyncio.sleep(0.002)
             assert asyncio.get_running_loop().time() - started >= 0.14

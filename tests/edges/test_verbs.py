@@ -18,7 +18,7 @@ from extender.controllers.binder import Binder
 from extender.controllers.upkeep import Upkeep
 from extender.model.names import NodeName
 from extender.model.node import Node
-from extender.model.queue import Queue
+from extender.model.queue import Project, Queue
 from extender.pods.bind import BindRequest
 from extender.pods.placement import Policy
 from extender.servers.listener import Listener
@@ -47,7 +47,7 @@ class Bench:
 @pytest.fixture
 async def bench() -> AsyncIterator[Bench]:
     picture = Picture()
-    picture.upsert_project(Queue("a"))
+    picture.upsert_project(Project(Queue("a")))
     for name in ("n1", "n2"):
         picture.upsert_node(Node(NodeName(name), "", gpus=1, gpu_slots=1, gpu_memory_mib=1000))
     made = Bench(aiohttp.ClientSession(), "", picture)

@@ -18,7 +18,7 @@ from extender.cluster import audit
 from extender.cluster.picture import HoldState, Picture
 from extender.model.amounts import GPU
 from extender.model.names import NodeName, PodUID, ProjectName
-from extender.model.queue import PodGroup, Queue
+from extender.model.queue import Department, PodGroup, Project
 from extender.packing.strategy import Strategy
 from extender.pods import bind, release
 from extender.pods.bind import BindRequest, Outcome
@@ -52,8 +52,10 @@ requests = st.sampled_from(
     ]
 )
 PROBES: list[Json] = [{"gpus": 1}, {"fraction": "0.5"}, {"gpu_memory": 4096}, {"mig": {"1g.5gb": 1}}, {"cpu": "1"}]
-queues = st.builds(
-    lambda name, deserved, limit, department: queue(name, deserved=deserved, limit=limit, department=department),
+projects = st.builds(
+    lambda name, deserved, limit, department: Project(
+        queue(name, deserved=deserved, limit=limit, department=department)
+    ),
     st.sampled_from(PROJECTS),
     st.sampled_from([None, None, 0, 1500]),
     st.sampled_from([None, None, 1000, 4000]),
@@ -107,8 +109,8 @@ class Cluster:
         self.pods: dict[str, Json] = {}
         self.nodes: dict[str, Json] = {}
         self.groups: dict[tuple[str, str], PodGroup] = {}
-        self.projects: dict[str, Queue] = {}
-        self.departments: dict[str, Queue] = {}
+        self.projects: dict[str, Project] = {}
+        self.departments: dict[str, Department] = {}
         self.labels: dict[str, str] = {}
         self.classes: dict[str, int] = {}
         self.history: list[tuple[int, str, Json]] = []
@@ -117,9 +119,9 @@ class Cluster:
 
     def start(self) -> None:
         for name in ("n1", "n2"):
-            self.node_comes(name, 1, 2, 1, True)
+            self.node_comes(name, 1, 2, 1, "", True)
         for project in PROJECTS:
-            self.project_changes(queue(project), True)
+            self.project_changes(Project(queue(project)), True)
 
     # The watch
 
@@ -194,10 +196,13 @@ class Cluster:
         gpus=st.sampled_from([2, 1, 0, 3]),
         slots=st.sampled_from([2, 3, 1]),
         mig=st.integers(0, 2),
+        pool=st.sampled_from(["", "", "a100"]),
         deliver=seen,
     )
-    def node_comes(self, name: str, gpus: int, slots: int, mig: int, deliver: bool) -> None:
-        self.nodes[name] = node_object(name, gpus=gpus, slots=slots, gpu_memory=NODES[name], mig={"1g.5gb": mig})
+    def node_comes(self, name: str, gpus: int, slots: int, mig: int, pool: str, deliver: bool) -> None:
+        self.nodes[name] = node_object(
+            name, gpus=gpus, slots=slots, gpu_memory=NODES[name], mig={"1g.5gb": mig}, pool=pool
+        )
         if deliver:
             self.picture.upsert_node(nodes.parse(self.nodes[name]))
 
@@ -281,8 +286,8 @@ class Cluster:
             st.one_of(
                 st.tuples(st.just(self.group_changes), groups),
                 st.tuples(st.just(self.group_goes), st.sampled_from([None, *sorted(self.groups)])),
-                st.tuples(st.just(self.project_changes), queues),
-                st.tuples(st.just(self.project_changes), queues),
+                st.tuples(st.just(self.project_changes), projects),
+                st.tuples(st.just(self.project_changes), projects),
                 st.tuples(st.just(self.project_goes), st.sampled_from([None, *sorted(self.projects)])),
                 st.tuples(st.just(self.department_changes), st.sampled_from(["gone", None, 2000])),
                 st.tuples(
@@ -305,7 +310,7 @@ class Cluster:
             if deliver:
                 self.picture.delete_group(*key)
 
-    def project_changes(self, project: Queue, deliver: bool) -> None:
+    def project_changes(self, project: Project, deliver: bool) -> None:
         self.projects[project.name] = project
         if deliver:
             self.picture.upsert_project(project)
@@ -322,7 +327,7 @@ class Cluster:
             if deliver:
                 self.picture.delete_department("d")
         else:
-            self.departments["d"] = queue("d", limit=limit)
+            self.departments["d"] = Department(queue("d", limit=limit))
             if deliver:
                 self.picture.upsert_department(self.departments["d"])
 
@@ -525,9 +530,14 @@ def public(picture: Picture) -> Json:
             for name, row in rows.items()
         },
         "order": list(rows),
-        "usage": dict(picture.quotas.holders()),
+        "usage": (dict(picture.quotas.holders()), dict(picture.quotas.by_pool())),
         "departments": {name: picture.quotas.department_usage(name) for name in picture.quotas.departments},
-        "paths": {name: picture.quotas.path(ProjectName(name)) for name in picture.quotas.projects},
+        "paths": {
+            (name, pool): picture.quotas.path(ProjectName(name), pool)
+            for name in picture.quotas.projects
+            for pool in ("default", "a100")
+        },
+        "groups": {key: sorted(one.pod.uid for one in picture.pods_of_group(*key)) for key in picture.group_keys()},
         "in": {name: sorted(one.pod.uid for one in picture.pods_in(name)) for name in set(NAMESPACES)},
     }
 

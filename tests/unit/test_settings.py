@@ -109,3 +109,20 @@ def test_a_file_that_is_not_there() -> None:
 
 def test_an_empty_file_says_nothing(tmp_path: Path) -> None:
     assert load(written(tmp_path, "")).model_dump() == load().model_dump()
+
+
+def test_a_pool_is_placed_as_all_are_unless_it_says_otherwise(tmp_path: Path) -> None:
+    settings = load(
+        written(
+            tmp_path,
+            "placement: {gpu: binpack}\npools: {label: example.com/pool, placement: {a100: {gpu: spread}, cpu: {}}}\n",
+        )
+    )
+    assert settings.pools.label == "example.com/pool"
+    assert settings.strategies("a100") == (Strategy.SPREAD, Strategy.FRAGMENTATION)
+    assert settings.strategies("cpu") == settings.strategies("default") == (Strategy.BINPACK, Strategy.FRAGMENTATION)
+
+
+def test_a_pool_with_a_strategy_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"pools\.placement\.a100\.gpu"):
+        load(written(tmp_path, "pools: {placement: {a100: {gpu: tight}}}\n"))

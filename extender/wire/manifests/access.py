@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from extender.model.names import POD_GROUP_GROUP, RUN_AI_GROUP
+from extender.wire.grouping import WORKLOADS
 from extender.wire.manifests.names import (
     ADMISSION_SECRET,
     LEASE,
@@ -44,16 +45,20 @@ def _scheduler() -> list[Json]:
             "kind": "ClusterRole",
             "metadata": metadata(_EXTENDER, namespaced=False),
             "rules": [
-                _rule("", ("pods",), (*_READ, "patch")),  # patch: annotations and scheduling gates
-                _rule("", ("pods/binding",), ("create",)),
+                # patch: annotations and scheduling gates; delete: pods of no workload at their time limit
+                _rule("", ("pods",), (*_READ, "patch", "delete")),
+                _rule("", ("pods/binding", "pods/eviction"), ("create",)),
+                _rule("", ("pods/status",), ("patch",)),  # the node that a pod is nominated for
                 _rule("", ("nodes",), _READ),
                 _rule("", ("namespaces",), (*_READ, "create", "patch")),  # the namespace of each project
                 _rule("scheduling.k8s.io", ("priorityclasses",), _READ),
-                _rule(RUN_AI_GROUP, ("departments", "projects"), _READ),
+                _rule(RUN_AI_GROUP, ("departments", "projects", "topologies"), _READ),
                 _rule(RUN_AI_GROUP, ("departments/status", "projects/status"), ("patch",)),
-                _rule(POD_GROUP_GROUP, ("podgroups",), _READ),
+                _rule(POD_GROUP_GROUP, ("podgroups",), (*_READ, "create")),
                 _rule(POD_GROUP_GROUP, ("podgroups/status",), ("patch",)),
                 _rule("", ("events",), ("create", "patch")),
+                # get: what a workload says of its PodGroup; patch: suspend it, or scale it to 0, at its time limit
+                *(_rule(group, sorted(resources), ("get", "patch")) for group, resources in sorted(WORKLOADS.items())),
             ],
         },
         _cluster_binding(_EXTENDER, _EXTENDER),

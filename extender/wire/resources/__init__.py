@@ -6,7 +6,7 @@ written in one place. This package knows nothing of clusters or decisions; it ha
 (milli-GPU, milli-CPU, MiB). Pydantic costs microseconds an object, which is right for the few writes of an
 administrator and wrong for `filter`: nothing here is called on the request path.
 
-Read first: `parse_project`, `Project.quota`, `crds`.
+Read first: `parse_project`, `Project.to_model`, `crds`.
 """
 
 from __future__ import annotations
@@ -16,17 +16,11 @@ from typing import Any
 from extender.wire.resources.department import Department, DepartmentSpec, DepartmentStatus, parse_department
 from extender.wire.resources.parts import Condition, Metadata, Resource, ResourceType, milli
 from extender.wire.resources.podgroup import PodGroup, PodGroupSpec, PodGroupStatus, parse_podgroup
-from extender.wire.resources.project import (
-    DEFAULT_POOL,
-    Project,
-    ProjectSpec,
-    ProjectStatus,
-    parse_project,
-)
+from extender.wire.resources.project import Project, ProjectSpec, ProjectStatus, parse_project
 from extender.wire.resources.schema import SchemaError, crd, structural
+from extender.wire.resources.topology import Topology, parse_topology
 
 __all__ = [
-    "DEFAULT_POOL",
     "MODELS",
     "Condition",
     "Department",
@@ -42,16 +36,18 @@ __all__ = [
     "Resource",
     "ResourceType",
     "SchemaError",
+    "Topology",
     "crd",
     "crds",
     "milli",
     "parse_department",
     "parse_podgroup",
     "parse_project",
+    "parse_topology",
     "structural",
 ]
 
-MODELS: tuple[type[Resource], ...] = (Department, PodGroup, Project)
+MODELS: tuple[type[Resource], ...] = (Department, PodGroup, Project, Topology)
 
 
 def crds() -> list[dict[str, Any]]:

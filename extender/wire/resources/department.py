@@ -7,44 +7,42 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from extender.model import queue
 from extender.model.names import RUN_AI_GROUP
-from extender.model.queue import Quota
 from extender.wire.resources.parts import (
     AGE,
-    STORED_ONLY,
     UNLIMITED,
     Amounts,
     Column,
     Conditions,
     Count,
     Limit,
+    Name,
     Part,
     Resource,
     ResourceType,
-    milli,
-    milli_or_unlimited,
 )
+from extender.wire.resources.shares import QueueSpec
 
 
-class DepartmentSpec(Part):
+class DepartmentSpec(QueueSpec):
     """What the administrator grants the department."""
 
-    deserved_gpus: Count = Field(
-        0,
+    parent: Name = Field(
+        "",
+        description=(
+            "The Department above this one, whose quota and limit hold for both together. When it is absent, "
+            "or names no Department, or departments stand above each other in a circle, there is none."
+        ),
+    )
+    deserved_gpus: Count | None = Field(
+        None,
         description=(
             "The department's quota is the number of GPUs that its projects are guaranteed together. It is "
             "counted in GPUs, where half a GPU is 0.5; up to three decimals count, further ones are cut "
             "off. Where the quotas of its projects add up to more, this is what counts: non-preemptible "
-            "workloads of all of them never hold more than this in total. With 0, the default, only "
-            "preemptible workloads get GPUs."
-        ),
-    )
-    gpu_over_quota_weight: Count | None = Field(
-        None,
-        description=(
-            "The weight decides the department's share of GPUs that nobody is guaranteed, relative to "
-            "other departments: 1 is low, 2 (when it is absent) medium, 3 high, and with 0 there is no "
-            f"share beyond the quota. {STORED_ONLY}"
+            "workloads of all of them never hold more than this in total. When it is absent, the quotas of the "
+            "projects count alone; with 0 only preemptible workloads get GPUs."
         ),
     )
     max_allowed_gpus: Limit = Field(
@@ -55,20 +53,6 @@ class DepartmentSpec(Part):
             "no pod that asks for a GPU starts. A limit below deservedGpus wins over it."
         ),
     )
-
-    @property
-    def deserved_gpu_milli(self) -> int:
-        """Guaranteed GPUs in thousandths."""
-        return milli(self.deserved_gpus)
-
-    @property
-    def max_gpu_milli(self) -> int | None:
-        """The GPU limit in thousandths; None for unlimited."""
-        return milli_or_unlimited(self.max_allowed_gpus)
-
-    def quota(self) -> tuple[Quota, Quota]:
-        """What is enforced, as integers: (deserved, limit); CPU and memory are unlimited in both."""
-        return Quota(gpu_milli=self.deserved_gpu_milli), Quota(gpu_milli=self.max_gpu_milli)
 
 
 class DepartmentStatus(Part):
@@ -114,9 +98,9 @@ class Department(Resource):
         description="What the scheduler found. It is written by the scheduler and has no effect when edited.",
     )
 
-    def quota(self) -> tuple[Quota, Quota]:
-        """What is enforced, as integers: (deserved, limit); see `DepartmentSpec.quota`."""
-        return self.spec.quota()
+    def to_model(self) -> queue.Department:
+        """What deciding needs of it, amounts as exact integers."""
+        return queue.Department(*self.spec.queues(self.metadata, self.spec.parent))
 
 
 def parse_department(obj: Mapping[str, Any]) -> Department:

@@ -24,6 +24,8 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from extender.errors import MalformedError
+from extender.model import timestamps
+from extender.wire import durations
 
 STORED_ONLY = "This version stores the value but does not enforce it yet."
 """The one sentence that marks a field which is accepted for a later version."""
@@ -153,6 +155,16 @@ Seconds = Annotated[int, Field(ge=0, le=_MAX_SECONDS), BeforeValidator(whole)]
 Members = Annotated[int, Field(ge=0, le=1_000_000), BeforeValidator(whole)]
 """A number of pods."""
 
+Weight = Annotated[int, Field(ge=0, le=1_000_000), BeforeValidator(whole)]
+"""A part of what siblings share, relative to theirs."""
+
+Priority = Annotated[int, Field(ge=-1_000_000_000, le=1_000_000_000), BeforeValidator(whole)]
+
+Duration = Annotated[str, Field(max_length=64, pattern=durations.NOT_NEGATIVE)]
+"""As in "30s" or "1h30m"; never negative."""
+
+SignedDuration = Annotated[str, Field(max_length=64, pattern=durations.ANY)]
+
 Name = Annotated[str, Field(max_length=253)]
 
 NameSet = Annotated[
@@ -209,6 +221,11 @@ class Metadata(Part):
     deletion_timestamp: str = ""
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def created(self) -> float:
+        """When the object was created, in seconds since the epoch; 0.0 when that is not known."""
+        return timestamps.seconds(self.creation_timestamp)
 
 
 class Amounts(Part):

@@ -1,4 +1,4 @@
-"""PodGroup: the pods that start together, and the project that pays for them.
+"""PodGroup: the pods that start together, the parts they are made of, and the project that pays for them.
 
 The manifests people already have (the first ones published for this scheduler) carry `labels:` beside
 `metadata`, not in it. kubectl's strict validation refuses a field that the schema does not name, so the
@@ -8,35 +8,127 @@ schema names it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field, model_validator
 
-from extender.model.names import POD_GROUP_GROUP
+from extender.model import queue
+from extender.model.names import POD_GROUP_GROUP, ProjectName
+from extender.wire import durations
 from extender.wire.resources.parts import (
     AGE,
     STORED_ONLY,
     Column,
     Conditions,
+    Duration,
     Members,
     Name,
+    NameList,
     Part,
     Resource,
     ResourceType,
-    whole,
+    SignedDuration,
+    unique_by,
 )
+from extender.wire.resources.topology import Level
+
+
+class TopologyConstraint(Part):
+    """Where pods must be close to each other."""
+
+    topology: Name = Field(
+        min_length=1,
+        description="The Topology object with this name lists the levels. While there is none, the pods wait.",
+    )
+    required_topology_level: Level = Field(
+        "",
+        description=(
+            "All the pods run on nodes that share one value of this node label, which is a level of the "
+            "topology; where that is impossible, none starts."
+        ),
+    )
+    preferred_topology_level: Level = Field(
+        "",
+        description=(
+            "All the pods run on nodes that share one value of this node label when that is possible. It is a "
+            "level of the topology, narrower than the required one."
+        ),
+    )
+
+    def to_model(self) -> queue.TopologyConstraint:
+        return queue.TopologyConstraint(self.topology, self.required_topology_level, self.preferred_topology_level)
+
+
+class SubGroup(Part):
+    """A part of the group with a minimum of its own."""
+
+    name: Annotated[str, Field(min_length=1, max_length=63)] = Field(
+        description=(
+            "The name of the part, unique in the group. A pod belongs to the part that its label "
+            "kai.scheduler/subgroup-name names; a part that others name as their parent has no pods of its own."
+        ),
+    )
+    parent: Annotated[str, Field(max_length=63)] = Field(
+        "", description="The part that this one is a part of. When it is absent, that is the group itself."
+    )
+    min_member: Members | None = Field(
+        None,
+        description=(
+            "The number of pods of this part that must fit at the same time before any of the group starts. It "
+            "is required for a part that has pods, and refused for one that has parts."
+        ),
+    )
+    min_sub_group: Members | None = Field(
+        None,
+        description=(
+            "The number of this part's own parts that must have their minimum. When it is absent, all must. It "
+            "is refused together with minMember."
+        ),
+    )
+    topology_constraint: TopologyConstraint | None = Field(
+        None, description="How close to each other the pods of this part must run."
+    )
+
+    def to_model(self) -> queue.SubGroupSpec:
+        topology = self.topology_constraint
+        return queue.SubGroupSpec(
+            self.name,
+            self.parent,
+            self.min_member,
+            self.min_sub_group,
+            topology.to_model() if topology else None,
+        )
+
+
+SubGroups = Annotated[list[SubGroup], Field(max_length=256), *unique_by("name", "name")]
 
 
 class PodGroupSpec(Part):
     """What the submitter asks for."""
 
-    min_member: Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(whole)] = Field(
+    min_member: Members = Field(
         1,
         description=(
-            "The group counts as Running from this many pods with a node on. It is to become the number that "
-            "must fit at the same time before any of them starts; 1, the default and the least, lets each pod "
-            f"start on its own. {STORED_ONLY}"
+            "This many pods of the group must fit at the same time before any of them starts. With 1, the "
+            "default, and with 0 each pod starts on its own. With subGroups, their figures count instead."
         ),
+    )
+    min_sub_group: Members | None = Field(
+        None,
+        description=(
+            "The number of subGroups without a parent that must have their minimum before any pod starts. When "
+            "it is absent, all must. It is refused together with a minMember of more than 1."
+        ),
+    )
+    sub_groups: SubGroups = Field(
+        default_factory=list,
+        description=(
+            "The parts of the group, each named once: for example a leader and workers, or replicas of several "
+            "pods each. Parts may be parts of others, without circles."
+        ),
+    )
+    topology_constraint: TopologyConstraint | None = Field(
+        None, description="How close to each other the pods of the group must run."
     )
     queue: Name = Field(
         "",
@@ -54,6 +146,66 @@ class PodGroupSpec(Part):
             "When it is absent, the priority class of the pods counts."
         ),
     )
+
+    preemptibility: Literal["preemptible", "non-preemptible"] | None = Field(
+        None,
+        description=(
+            "Whether the group may be evicted for others, and may go over its project's quota: `preemptible` or "
+            "`non-preemptible`. When it is absent, its priority decides."
+        ),
+    )
+    preemption_delay: Duration | None = Field(
+        None,
+        description=(
+            "For this long after the group began to wait it makes no other workload give way, for example "
+            '"5m". It takes free capacity at any time.'
+        ),
+    )
+    staleness_grace_period: SignedDuration | None = Field(
+        None,
+        description=(
+            "When the group has run with fewer pods than its minimum for this long, the rest is evicted, for "
+            'example "60s", which is the default. With a negative duration that never happens.'
+        ),
+    )
+    min_runtime: Duration | None = Field(
+        None,
+        description=(
+            "For this long after its start the group is not evicted for others, for example "
+            f'"30m", on top of what its project grants. {STORED_ONLY}'
+        ),
+    )
+    node_pools: NameList | None = Field(
+        None,
+        description=(
+            "The pods run in one of these node pools, tried in this order. When it is absent, the project's "
+            "default ones apply."
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _parts_make_a_tree(self) -> Self:
+        # 1 is what the API server writes where nothing is said.
+        if self.min_member > 1 and self.min_sub_group is not None:
+            raise ValueError("minMember and minSubGroup exclude each other")
+        parents = {part.name: part.parent for part in self.sub_groups}
+        inner = set(parents.values())
+        for part in self.sub_groups:
+            if part.parent and part.parent not in parents:
+                raise ValueError(f"subGroups: the parent {part.parent!r} of {part.name!r} is not among them")
+            if part.min_member is not None and part.min_sub_group is not None:
+                raise ValueError(f"subGroups: {part.name!r} has both minMember and minSubGroup")
+            if part.name in inner and part.min_member is not None:
+                raise ValueError(f"subGroups: {part.name!r} has parts, so minMember cannot be said of it")
+            if part.name not in inner and part.min_member is None:
+                raise ValueError(f"subGroups: {part.name!r} has no parts, so it needs minMember")
+        for name, parent in parents.items():
+            above, steps = parent, 0
+            while above and steps <= len(parents):
+                above, steps = parents[above], steps + 1
+            if above:
+                raise ValueError(f"subGroups: {name!r} is above itself")
+        return self
 
 
 class PodGroupStatus(Part):
@@ -91,7 +243,7 @@ class PodGroup(Resource):
         namespaced=True,
         columns=(
             Column("Queue", "string", ".spec.queue", "The project that pays for the pods."),
-            Column("Min", "integer", ".spec.minMember", "From how many placed pods on the group counts as Running."),
+            Column("Min", "integer", ".spec.minMember", "How many pods must fit before any starts."),
             Column("Running", "integer", ".status.running", "Running pods."),
             Column("Phase", "string", ".status.phase", "Pending, Running, Succeeded or Failed."),
             AGE,
@@ -117,6 +269,29 @@ class PodGroup(Resource):
     def user(self) -> str:
         """The submitter's name for display, from `labels` beside metadata, else in it; "" when unknown."""
         return self.labels.get("user") or self.metadata.labels.get("user", "")
+
+    def to_model(self) -> queue.PodGroup:
+        """What deciding needs of it."""
+        spec = self.spec
+        return queue.PodGroup(
+            namespace=self.metadata.namespace,
+            name=self.metadata.name,
+            queue=ProjectName(spec.queue) if spec.queue else None,
+            min_member=spec.min_member,
+            min_parts=spec.min_sub_group,
+            subgroups=tuple(part.to_model() for part in spec.sub_groups),
+            topology=spec.topology_constraint.to_model() if spec.topology_constraint else None,
+            priority_class=spec.priority_class_name,
+            preemptible=None if spec.preemptibility is None else spec.preemptibility == "preemptible",
+            preemption_delay_s=durations.seconds(spec.preemption_delay or "0"),
+            stale_after_s=(
+                None if spec.staleness_grace_period is None else durations.seconds(spec.staleness_grace_period)
+            ),
+            min_runtime_s=durations.seconds(spec.min_runtime or "0"),
+            pools=tuple(spec.node_pools or ()),
+            user=self.user,
+            created=self.metadata.created,
+        )
 
 
 def parse_podgroup(obj: Mapping[str, Any]) -> PodGroup:

@@ -1,19 +1,17 @@
 """Project: who pays for a pod, and how much they may have.
 
-Quota arithmetic is exact: the numbers of the object become integers in `ProjectSpec.quota`, and nothing after
-that sees a float. Behaviour: deserved is guaranteed, the limit is a wall, both are per project; a department
-adds its own.
+Deserved is guaranteed, the limit is a wall, both are per project and node pool; a department adds its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
+from extender.model import queue
 from extender.model.names import RUN_AI_GROUP
-from extender.model.queue import Quota
 from extender.wire.resources.parts import (
     AGE,
     STORED_ONLY,
@@ -23,7 +21,6 @@ from extender.wire.resources.parts import (
     Conditions,
     Count,
     Limit,
-    MemoryLimit,
     Metadata,
     Name,
     NameList,
@@ -32,134 +29,13 @@ from extender.wire.resources.parts import (
     Resource,
     ResourceType,
     Seconds,
-    mib_or_unlimited,
-    milli,
-    milli_or_unlimited,
-    unique_by,
 )
-
-DEFAULT_POOL = "default"
-"""The node pool of every node, as long as there are no others."""
+from extender.wire.resources.shares import QueueSpec
 
 DEFAULT_DEPARTMENT = "default"
 
 
-class PoolGpu(Part):
-    """What a project may have of the GPUs of one node pool."""
-
-    deserved: Count | None = Field(
-        None,
-        description=(
-            "The number of GPUs of this pool that the project is guaranteed, up to three decimals. When it "
-            "is absent, spec.deservedGpus applies to the pool `default`."
-        ),
-    )
-    max_allowed: Limit | None = Field(
-        None,
-        description=(
-            "The most GPUs of this pool that the project's pods may hold at one time. -1 means unlimited; "
-            "with 0 no pod that asks for a GPU starts. When it is absent, spec.maxAllowedGpus applies to "
-            "the pool `default`."
-        ),
-    )
-    over_quota_weight: Count | None = Field(
-        None,
-        description=(
-            "The project's share of GPUs that nobody is guaranteed, relative to the weights of other "
-            f"projects; 0 means no share. When it is absent, spec.gpuOverQuotaWeight applies. {STORED_ONLY}"
-        ),
-    )
-
-
-class PoolCpu(Part):
-    """What a project may have of the CPU cores of one node pool."""
-
-    deserved: Limit = Field(
-        UNLIMITED,
-        description=(
-            "The number of CPU cores of this pool that the project is guaranteed, up to three decimals. "
-            "The non-preemptible workloads of the project never request more in total. -1, the default, "
-            "means that there is no CPU quota to keep to; with 0 only preemptible pods may request CPU."
-        ),
-    )
-    max_allowed: Limit = Field(
-        UNLIMITED,
-        description=(
-            "The most CPU cores of this pool that the project's pods may request at one time. -1, the "
-            "default, means unlimited; with 0 no pod that requests CPU starts."
-        ),
-    )
-    over_quota_weight: Count | None = Field(
-        None,
-        description=(
-            "The project's share of CPU that nobody is guaranteed, relative to the weights of other "
-            f"projects; 0 means no share. {STORED_ONLY}"
-        ),
-    )
-
-
-class PoolMemory(Part):
-    """What a project may have of the main memory of one node pool."""
-
-    deserved: MemoryLimit = Field(
-        UNLIMITED,
-        description=(
-            "The main memory of this pool that the project is guaranteed, in MiB (2^20 bytes). The "
-            "non-preemptible workloads of the project never request more in total. -1, the default, means "
-            "that there is no memory quota to keep to; with 0 only preemptible pods may request memory."
-        ),
-    )
-    max_allowed: MemoryLimit = Field(
-        UNLIMITED,
-        description=(
-            "The most main memory of this pool, in MiB (2^20 bytes), that the project's pods may request "
-            "at one time. -1, the default, means unlimited; with 0 no pod that requests memory starts."
-        ),
-    )
-    over_quota_weight: Count | None = Field(
-        None,
-        description=(
-            "The project's share of memory that nobody is guaranteed, relative to the weights of other "
-            f"projects; 0 means no share. {STORED_ONLY}"
-        ),
-    )
-
-
-class NodePoolResources(Part):
-    """The quota and limit of the project in one node pool."""
-
-    pool: str = Field(
-        min_length=1,
-        max_length=63,
-        description=(
-            "The name of the node pool that the figures are for. Those of the pool `default` are enforced; "
-            "an entry for any other pool is stored for a later version and has no effect yet."
-        ),
-    )
-    gpu: PoolGpu = Field(
-        default_factory=PoolGpu,
-        description="What the project may have of the pool's GPUs. The figures are in GPUs.",
-    )
-    cpu: PoolCpu = Field(
-        default_factory=PoolCpu,
-        description=(
-            "What the project may have of the pool's CPU. The figures are in cores. When it is absent, CPU "
-            "is not limited."
-        ),
-    )
-    memory: PoolMemory = Field(
-        default_factory=PoolMemory,
-        description=(
-            "What the project may have of the pool's main memory. The figures are in MiB (2^20 bytes). "
-            "When it is absent, memory is not limited."
-        ),
-    )
-
-
-Pools = Annotated[list[NodePoolResources], Field(max_length=64), *unique_by("pool", "pool")]
-
-
-class ProjectSpec(Part):
+class ProjectSpec(QueueSpec):
     """What the administrator grants."""
 
     department: Name = Field(
@@ -181,14 +57,6 @@ class ProjectSpec(Part):
             "cluster, but then not all guarantees can hold at once."
         ),
     )
-    gpu_over_quota_weight: Count | None = Field(
-        None,
-        description=(
-            "The weight decides the project's share of GPUs that nobody is guaranteed, relative to other "
-            "projects: 1 is low, 2 (when it is absent) medium, 3 high, and with 0 there is no share beyond "
-            f"the quota. {STORED_ONLY}"
-        ),
-    )
     max_allowed_gpus: Limit = Field(
         UNLIMITED,
         description=(
@@ -197,39 +65,35 @@ class ProjectSpec(Part):
             "0 no pod that asks for a GPU starts. A limit below deservedGpus wins over it."
         ),
     )
-    node_pools_resources: Pools = Field(
-        default_factory=list,
-        description=(
-            "The project's quota and limit by node pool, where each pool is named once. The entry of the "
-            "pool `default` is enforced: its GPU figures replace deservedGpus and maxAllowedGpus, and it "
-            "is the place for CPU and memory quotas."
-        ),
-    )
     default_node_pools: NameList | None = Field(
         None,
         description=(
-            f"The project's workloads are tried in these node pools, in this order, when they name none. {STORED_ONLY}"
+            "The project's workloads are tried in these node pools, in this order, when they name none. When it "
+            "is absent, that is the pool `default`."
         ),
     )
     node_affinity_train: NameSet | None = Field(
         None,
         description=(
             "The project's training workloads may run on nodes of these types, the values of the node "
-            f"label run.ai/type. An empty list allows every node. {STORED_ONLY}"
+            "label run.ai/type. An empty list allows every node. Running pods stay where they are when it "
+            "changes."
         ),
     )
     node_affinity_interactive: NameSet | None = Field(
         None,
         description=(
-            "The project's interactive workloads may run on nodes of these types, the values of the node "
-            f"label run.ai/type. An empty list allows every node. {STORED_ONLY}"
+            "The project's interactive and inference workloads may run on nodes of these types, the values of "
+            "the node label run.ai/type. An empty list allows every node. Running pods stay where they are when "
+            "it changes."
         ),
     )
     interactive_job_time_limit_secs: Seconds | None = Field(
         None,
         description=(
-            "An interactive workload is stopped when it has been running for this many seconds. 0, or "
-            f"absence, means that there is no such limit. {STORED_ONLY}"
+            "An interactive workload is stopped when it has been running for this many seconds: its Job is "
+            "suspended and can be resumed, its StatefulSet or Deployment is scaled to 0, a pod of its own is "
+            "deleted. 0, or absence, means that there is no such limit."
         ),
     )
     interactive_job_max_idle_duration_secs: Seconds | None = Field(
@@ -249,8 +113,8 @@ class ProjectSpec(Part):
     training_job_time_limit_secs: Seconds | None = Field(
         None,
         description=(
-            "A training workload is stopped when it has been running for this many seconds. 0, or absence, "
-            f"means that there is no such limit. {STORED_ONLY}"
+            "A training workload is stopped, as an interactive one is, when it has been running for this many "
+            "seconds. 0, or absence, means that there is no such limit."
         ),
     )
     training_job_max_idle_duration_secs: Seconds | None = Field(
@@ -266,42 +130,6 @@ class ProjectSpec(Part):
             f"When true, workloads that share a GPU may move GPU memory to main memory when it is short. {STORED_ONLY}"
         ),
     )
-
-    @property
-    def deserved_gpu_milli(self) -> int:
-        """Guaranteed GPUs in thousandths, the pool `default` taken into account."""
-        return milli(self.deserved_gpus if self._default.gpu.deserved is None else self._default.gpu.deserved)
-
-    @property
-    def max_gpu_milli(self) -> int | None:
-        """The GPU limit in thousandths, the pool `default` taken into account; None for unlimited."""
-        limit = self._default.gpu.max_allowed
-        return milli_or_unlimited(self.max_allowed_gpus if limit is None else limit)
-
-    def quota(self) -> tuple[Quota, Quota]:
-        """What is enforced, as integers: (deserved, limit), the pool `default` overriding the top level."""
-        cpu, memory = self._default.cpu, self._default.memory
-        return (
-            Quota(
-                gpu_milli=self.deserved_gpu_milli,
-                cpu_milli=milli_or_unlimited(cpu.deserved),
-                memory_mib=mib_or_unlimited(memory.deserved),
-            ),
-            Quota(
-                gpu_milli=self.max_gpu_milli,
-                cpu_milli=milli_or_unlimited(cpu.max_allowed),
-                memory_mib=mib_or_unlimited(memory.max_allowed),
-            ),
-        )
-
-    @property
-    def _default(self) -> NodePoolResources:
-        """The entry of the pool `default`, or one that says nothing."""
-        entries = (entry for entry in self.node_pools_resources if entry.pool == DEFAULT_POOL)
-        return next(entries, _NO_ENTRY)
-
-
-_NO_ENTRY = NodePoolResources(pool=DEFAULT_POOL)
 
 
 class ProjectStatus(Part):
@@ -364,9 +192,19 @@ class Project(Resource):
         description="What the scheduler found. It is written by the scheduler and has no effect when edited.",
     )
 
-    def quota(self) -> tuple[Quota, Quota]:
-        """What is enforced, as integers: (deserved, limit); see `ProjectSpec.quota`."""
-        return self.spec.quota()
+    def to_model(self) -> queue.Project:
+        """What deciding needs of it, amounts as exact integers."""
+        spec = self.spec
+        default, pools = spec.queues(self.metadata, spec.department)
+        return queue.Project(
+            default,
+            pools,
+            default_pools=tuple(spec.default_node_pools or ()),
+            train_node_types=tuple(sorted(spec.node_affinity_train or ())),
+            interactive_node_types=tuple(sorted(spec.node_affinity_interactive or ())),
+            interactive_time_limit_s=spec.interactive_job_time_limit_secs,
+            training_time_limit_s=spec.training_job_time_limit_secs,
+        )
 
 
 def parse_project(obj: Mapping[str, Any]) -> Project:

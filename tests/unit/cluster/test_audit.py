@@ -41,7 +41,7 @@ def _finished(picture: Picture) -> None:
         (_forget_device, "node n: the ledger and its pods disagree"),
         (_forget_cpu, "node n: counted resources and its pods disagree"),
         (_stale_row, "node n: its row in the table is not its ledger's"),
-        (_lost_charge, "project team-a: counted"),
+        (_lost_charge, "project team-a in pool default: counted"),
         (_finished, "has finished and still holds"),
     ],
 )

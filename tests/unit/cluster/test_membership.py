@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from extender.cluster.grouping import group_key_of, group_name
 from extender.cluster.membership import Membership
-from extender.model.pod import Pod
-from extender.model.queue import PodGroup
-from tests.builders import NAMESPACE, pod, pod_group
+from extender.model.pod import Owner, Pod
+from extender.model.queue import PodGroup, Project, Work
+from tests.builders import NAMESPACE, pod, pod_group, queue
 
 
 def knowing(*groups: PodGroup, label: str = "", classes: dict[str, int] | None = None) -> Membership:
@@ -99,3 +102,61 @@ def test_an_unknown_class_in_a_label_has_no_value() -> None:
 def test_the_clusters_own_value_of_our_class_wins() -> None:
     membership = knowing(classes={"build": 90})
     assert membership.priority_of(pod("p", priority_class="build")) == 90
+
+
+@pytest.mark.parametrize(("says", "expected"), [(None, False), (True, True), (False, False)])
+def test_a_group_says_itself_whether_it_is_preemptible(says: bool | None, expected: bool) -> None:
+    group = replace(pod_group("g", priority_class="build"), preemptible=says)
+    assert knowing(group).is_preemptible(pod("p", group="g")) is expected
+
+
+def test_the_group_made_for_an_owner_counts_before_its_pods_name_it() -> None:
+    subject = pod("p", owner="Job")
+    membership = knowing(replace(pod_group("pg-owner-owner-uid", queue="q"), preemptible=False))
+    assert membership.project_of(subject) == "q"
+    assert not membership.is_preemptible(subject)
+
+
+@pytest.mark.parametrize(
+    ("subject", "key"),
+    [
+        pytest.param(pod("p", group="g", owner="Job"), "runai-team-a/g", id="the group that it names"),
+        pytest.param(pod("p", owner="Job"), "runai-team-a/pg-owner-owner-uid", id="one Job is one group"),
+        pytest.param(pod("p", owner="StatefulSet"), "runai-team-a/pg-owner-owner-uid", id="so is a StatefulSet"),
+        pytest.param(pod("p", owner="MPIJob"), "runai-team-a/pg-owner-owner-uid", id="and any kind that trains"),
+        pytest.param(pod("p", owner="ReplicaSet"), "runai-team-a/pg-p-p-uid", id="replicas serve each alone"),
+        pytest.param(pod("p", owner="DaemonSet"), "runai-team-a/pg-p-p-uid", id="as does a pod of each node"),
+        pytest.param(pod("p"), "runai-team-a/pg-p-p-uid", id="a pod of its own"),
+    ],
+)
+def test_pods_of_one_group(subject: Pod, key: str) -> None:
+    assert group_key_of(subject) == key
+
+
+def test_a_groups_name_fits_into_a_name() -> None:
+    assert len(group_name(Owner("Job", "x" * 253, "u" * 36))) <= 253
+
+
+@pytest.mark.parametrize(
+    ("priority_class", "work"),
+    [
+        ("train", Work.TRAINING),
+        ("", Work.TRAINING),
+        ("interactive-preemptible", Work.INTERACTIVE),
+        ("build", Work.INTERACTIVE),
+        ("inference", Work.INFERENCE),
+    ],
+)
+def test_what_a_pod_is_for(priority_class: str, work: Work) -> None:
+    assert knowing().work_of(pod("p", priority_class=priority_class)) is work
+
+
+def test_where_a_pod_may_go() -> None:
+    own = pod("p", group="g", labels={"kai.scheduler/node-pool": "own"})
+    member, plain = pod("p", group="g"), pod("p")
+    membership = knowing(replace(pod_group("g"), pools=("b", "a")))
+    project = Project(queue(), default_pools=("c", "default"))
+    assert membership.pools_of(own, project) == ("own",)
+    assert membership.pools_of(member, project) == ("b", "a")
+    assert membership.pools_of(plain, project) == ("c", "default")
+    assert membership.pools_of(plain, Project(queue())) == membership.pools_of(plain, None) == ("default",)

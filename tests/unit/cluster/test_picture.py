@@ -6,9 +6,11 @@ from extender.cluster import audit
 from extender.cluster.picture import HoldState, Picture
 from extender.model.names import NodeName
 from extender.model.pod import Phase, Placement
+from extender.model.queue import Department, Project
 from extender.pods import bind
 from extender.pods.bind import BindRequest
 from tests.builders import (
+    NAMESPACE,
     POLICY,
     PROJECT,
     free,
@@ -321,7 +323,7 @@ def test_a_deleted_project_keeps_its_usage_until_its_pods_end() -> None:
     picture.upsert_pod(pod("p", gpus=1, on="n", indices=[0]))
     picture.delete_project(PROJECT)
     assert gpus_held(picture) == (1000, 0)
-    picture.upsert_project(queue(limit=1000))
+    picture.upsert_project(Project(queue(limit=1000)))
     assert gpus_held(picture) == (1000, 0)
     picture.delete_pod(uid("p"))
     assert gpus_held(picture) == (0, 0)
@@ -340,8 +342,8 @@ def test_a_department_sums_its_projects() -> None:
     assert [one.name for one, _ in picture.quotas.path(PROJECT)] == ["team-a", "d"]
     picture.delete_department("d")
     assert [one.name for one, _ in picture.quotas.path(PROJECT)] == ["team-a"]
-    picture.replace_departments([queue("d")])
-    picture.replace_projects([queue("team-b", department="d")])
+    picture.replace_departments([Department(queue("d"))])
+    picture.replace_projects([Project(queue("team-b", department="d"))])
     assert picture.quotas.department_usage("d").allocated.gpu_milli == 2000  # until team-a's pod has ended
     picture.delete_pod(uid("p0"))
     assert picture.quotas.department_usage("d").allocated.gpu_milli == 1000
@@ -365,9 +367,9 @@ def test_what_moves_the_generation() -> None:
     changes = {
         "a node grows": lambda: picture.upsert_node(node("n", gpus=9)),
         "a node comes": lambda: picture.upsert_node(node("m")),
-        "a project changes": lambda: picture.upsert_project(queue(limit=5)),
-        "projects are listed": lambda: picture.replace_projects([queue()]),
-        "a department changes": lambda: picture.upsert_department(queue("d")),
+        "a project changes": lambda: picture.upsert_project(Project(queue(limit=5))),
+        "projects are listed": lambda: picture.replace_projects([Project(queue())]),
+        "a department changes": lambda: picture.upsert_department(Department(queue("d"))),
         "a department goes": lambda: picture.delete_department("d"),
         "a group comes": lambda: picture.upsert_group(pod_group("g")),
         "a namespace is labelled": lambda: picture.upsert_namespace("x", "team-a"),
@@ -438,3 +440,44 @@ def test_a_pod_bound_by_hand_that_asks_for_absurd_cpu() -> None:
 
 def test_a_node_that_offers_absurd_cpu() -> None:
     assert is_sound(world(node("n", cpu="4e18")))
+
+
+def test_a_change_of_a_groups_status_alone_moves_nothing() -> None:
+    picture = world(node("n"))
+    picture.upsert_group(pod_group("g", queue="x"))
+    before = (picture.generation, picture.revision)
+    picture.upsert_group(pod_group("g", queue="x"))
+    picture.replace_groups([pod_group("g", queue="x")])
+    assert (picture.generation, picture.revision) == before
+
+
+def test_the_pods_of_a_group_are_known_with_and_without_the_object() -> None:
+    picture = world(node("n"))
+    for name in ("a", "b"):
+        picture.upsert_pod(pod(name, owner="Job"))
+    picture.upsert_pod(pod("c", group="g"))
+
+    def members() -> dict[tuple[str, str], list[str]]:
+        return {key: sorted(one.pod.name for one in picture.pods_of_group(*key)) for key in picture.group_keys()}
+
+    made = (NAMESPACE, "pg-owner-owner-uid")
+    assert members() == {made: ["a", "b"], (NAMESPACE, "g"): ["c"]}
+    picture.upsert_pod(pod("a", owner="Job", group=made[1], version=2))  # named on the pod: the same group
+    picture.upsert_pod(pod("b", owner="Job", group="g", version=2))
+    picture.delete_pod(uid("c"))
+    assert members() == {made: ["a"], (NAMESPACE, "g"): ["b"]}
+    picture.delete_pod(uid("a"))
+    picture.delete_pod(uid("b"))
+    assert members() == {}
+    assert list(picture.pods_of_group(*made)) == []
+
+
+def test_a_group_that_comes_later_charges_its_pods_anew() -> None:
+    picture = world(node("n"), projects=[queue(), queue("x")])
+    picture.upsert_pod(pod("p", gpus=1, owner="Job", on="n", indices=[0]))
+    picture.upsert_pod(pod("other", gpus=1, on="n", indices=[1]))
+    picture.upsert_group(pod_group("pg-owner-owner-uid", queue="x", priority_class="build"))
+    assert gpus_held(picture, "x") == (1000, 1000)
+    assert gpus_held(picture) == (1000, 0)
+    picture.delete_group(NAMESPACE, "pg-owner-owner-uid")
+    assert gpus_held(picture) == (2000, 0)

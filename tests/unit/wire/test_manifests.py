@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from extender.wire.grouping import WORKLOADS
 from extender.wire.manifests import configuration, files, render, to_yaml, write
 
 Json = dict[str, Any]
@@ -132,7 +133,7 @@ def test_the_order_is_one_that_kubectl_apply_accepts() -> None:
 
 def test_crds_alone() -> None:
     assert {one["kind"] for one in render(crds_only=True)} == {"CustomResourceDefinition"}
-    assert len(render(crds_only=True)) == len(of_kind("CustomResourceDefinition")) == 3
+    assert len(render(crds_only=True)) == len(of_kind("CustomResourceDefinition")) == 4
 
 
 def test_the_caller_may_change_what_it_gets() -> None:
@@ -162,7 +163,7 @@ def granted_to(part: str) -> set[tuple[str, str, str]]:
 
 def test_roles_hold_what_the_extender_calls_and_nothing_that_could_do_harm() -> None:
     granted = granted_to("extender")
-    assert {verb for _, _, verb in granted} == {"get", "list", "watch", "create", "patch", "update"}
+    assert {verb for _, _, verb in granted} == {"get", "list", "watch", "create", "patch", "update", "delete"}
     assert not {resource for _, resource, _ in granted} & {
         "secrets",
         "configmaps",
@@ -172,11 +173,16 @@ def test_roles_hold_what_the_extender_calls_and_nothing_that_could_do_harm() -> 
     writes = {(resource, verb) for _, resource, verb in granted if verb not in ("get", "list", "watch")}
     assert writes == {
         ("pods", "patch"),
+        ("pods", "delete"),
+        *((resource, "patch") for resources in WORKLOADS.values() for resource in resources),
         ("pods/binding", "create"),
+        ("pods/eviction", "create"),
+        ("pods/status", "patch"),
         ("namespaces", "create"),
         ("namespaces", "patch"),
         ("departments/status", "patch"),
         ("projects/status", "patch"),
+        ("podgroups", "create"),
         ("podgroups/status", "patch"),
         ("events", "create"),
         ("events", "patch"),

@@ -219,7 +219,7 @@ def test_the_controlling_owner_is_the_owner() -> None:
 @pytest.mark.parametrize(
     ("owner", "labels", "workload"),
     [
-        (None, {}, ""),
+        (None, {}, "p"),
         ({"kind": "Job", "name": "train"}, {}, "train"),
         ({"kind": "ReplicaSet", "name": "serve-5d8f"}, {"pod-template-hash": "5d8f"}, "serve"),
         ({"kind": "ReplicaSet", "name": "serve-5d8f"}, {}, "serve-5d8f"),

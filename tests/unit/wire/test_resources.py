@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pydantic import ConfigDict, Field
 
 from extender.errors import MalformedError
-from extender.model.queue import Quota
+from extender.model.names import ProjectName
+from extender.model.queue import PodGroup, Quota
 from extender.wire.resources import (
     MODELS,
     Resource,
@@ -117,15 +118,18 @@ def test_further_decimals_are_cut_off(written: Decimal) -> None:
 )
 def test_project_quota(spec: Json | None, deserved: Quota, limit: Quota) -> None:
     parsed = parse_project(project(spec))
-    assert parsed.quota() == (deserved, limit)
+    queue = parsed.to_model().queue
+    assert (queue.deserved, queue.limit) == (deserved, limit)
     assert parsed.spec.deserved_gpu_milli == deserved.gpu_milli
     assert parsed.spec.max_gpu_milli == limit.gpu_milli
 
 
 def test_department_quota() -> None:
     parsed = parse_department({"metadata": {"name": "default"}, "spec": {"deservedGpus": 0.3, "maxAllowedGpus": 8}})
-    assert parsed.quota() == (Quota(gpu_milli=300), Quota(gpu_milli=8000))
-    assert parse_department({"metadata": {"name": "x"}}).quota() == (Quota(gpu_milli=0), Quota())
+    queue = parsed.to_model().queue
+    assert (queue.deserved, queue.limit) == (Quota(gpu_milli=300), Quota(gpu_milli=8000))
+    silent = parse_department({"metadata": {"name": "x"}}).to_model().queue
+    assert (silent.deserved, silent.limit) == (Quota(), Quota())
 
 
 # Parsing.
@@ -139,7 +143,8 @@ def test_a_project_has_defaults_and_ignores_what_a_newer_version_added() -> None
 def test_null_counts_as_absent() -> None:
     obj = project({"deservedGpus": None, "nodeAffinityTrain": None})
     obj["metadata"]["creationTimestamp"] = None
-    assert parse_project({**obj, "status": None}).quota() == (Quota(gpu_milli=0), Quota())
+    queue = parse_project({**obj, "status": None}).to_model().queue
+    assert (queue.deserved, queue.limit) == (Quota(gpu_milli=0), Quota())
 
 
 def test_the_parsed_object_is_left_alone() -> None:
@@ -254,14 +259,13 @@ def test_the_podgroup_of_the_first_examples() -> None:
             "spec": {"queue": "team-a"},
         }
     )
-    assert (group.user, group.spec.queue, group.spec.min_member) == ("alice", "team-a", 1)
-    assert group.metadata.namespace == "runai-team-a"
+    assert group.to_model() == PodGroup("runai-team-a", "group-j1", queue=ProjectName("team-a"), user="alice")
 
 
 @pytest.mark.parametrize("obj", [{}, {"spec": {}}, {"spec": None}])
 def test_a_podgroup_may_say_nothing(obj: Json) -> None:
     group = parse_podgroup({"metadata": {"name": "g", "namespace": "n"}, **obj})
-    assert (group.user, group.spec.queue, group.spec.min_member) == ("", "", 1)
+    assert group.to_model() == PodGroup("n", "g")
 
 
 def test_the_user_may_stand_in_the_metadata() -> None:
@@ -269,8 +273,8 @@ def test_the_user_may_stand_in_the_metadata() -> None:
     assert group.user == "bob"
 
 
-@pytest.mark.parametrize("members", [0, -1, 1.5, "2", True, 10**7])
-def test_a_group_has_at_least_one_member(members: Any) -> None:
+@pytest.mark.parametrize("members", [-1, 1.5, "2", True, 10**7])
+def test_a_minimum_is_a_number_of_pods(members: Any) -> None:
     with pytest.raises(MalformedError, match=r"^PodGroup n/g: spec\.minMember "):
         parse_podgroup({"metadata": {"name": "g", "namespace": "n"}, "spec": {"minMember": members}})
 
@@ -339,21 +343,11 @@ def test_the_fields_that_are_only_stored_say_so_and_no_others_do() -> None:
         if STORED_ONLY in node.get("description", "")
     }
     assert marked == {
-        "PodGroup.spec.minMember",
-        "gpuOverQuotaWeight",
-        "nodePoolsResources[].gpu.overQuotaWeight",
-        "nodePoolsResources[].cpu.overQuotaWeight",
-        "nodePoolsResources[].memory.overQuotaWeight",
-        "defaultNodePools",
-        "nodeAffinityTrain",
-        "nodeAffinityInteractive",
-        "interactiveJobTimeLimitSecs",
+        "PodGroup.spec.minRuntime",
         "interactiveJobMaxIdleDurationSecs",
         "interactivePreemptibleJobMaxIdleDurationSecs",
-        "trainingJobTimeLimitSecs",
         "trainingJobMaxIdleDurationSecs",
         "swapEnabled",
-        "Department.spec.gpuOverQuotaWeight",
     }
 
 
@@ -381,6 +375,7 @@ def test_what_is_served() -> None:
             "v1",
             ["Department", "Deserved", "Max", "Allocated", "Namespace", "Age"],
         ),
+        "topologies.run.ai": ("Cluster", ["topo"], "v1", ["Widest", "Age"]),
     }
 
 
@@ -393,7 +388,8 @@ def test_columns_point_at_fields(one: Json) -> None:
             continue
         node = version["schema"]["openAPIV3Schema"]
         for step in column["jsonPath"].removeprefix(".").split("."):
-            node = node["properties"][step]
+            name, is_list, _ = step.partition("[0]")
+            node = node["properties"][name]["items"] if is_list else node["properties"][name]
         assert node["type"] == column["type"]
 
 
