@@ -41,9 +41,9 @@ Json = dict[str, Any]
 HERE = Path(__file__).parent
 
 _TOP = frozenset(["id", "title", "why", "needs", "gates", "environment", "nodes", "projects", "departments", "steps"])
-_WITHIN_S = 20.0
+_WITHIN_S = 45.0
 _POLL_S = 0.2
-_REST_S = 1.5
+_REST_S = 1.0
 _AT_ONCE = 8
 _SHOWN = 12
 
