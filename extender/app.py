@@ -99,7 +99,9 @@ class Service:
             strategies=settings.strategies,
             seat_ttl_s=settings.reservation_ttl_s,
         )
-        upkeep = self._upkeep = Upkeep(client, self.picture, self.policy, self._binder, events, is_active)
+        upkeep = self._upkeep = Upkeep(
+            client, self.picture, self.policy, self._binder, events, is_active, seat_expired=planner.seat_expired
+        )
         verbs = Verbs(
             self.picture,
             self.policy,

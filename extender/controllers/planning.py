@@ -17,8 +17,9 @@ from extender.controllers import gates
 from extender.errors import ApiError, ConflictError, NotFoundError, ThrottledError
 from extender.kube.client import KubeClient
 from extender.kube.events import EventRecorder, Subject
+from extender.model import names
 from extender.model.names import PodUID
-from extender.model.verdict import Verdict
+from extender.model.pod import Pod
 from extender.planning.plan import Action, Eviction
 from extender.planning.planner import Planner
 
@@ -102,7 +103,7 @@ class PlanningLoop:
         for eviction in orders.evictions:
             self._spawn(self._evict(eviction))
         for key, verdict in orders.refused.items():
-            self._tell(key, verdict)
+            self._tell(key, verdict.reason.value, verdict.message)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(coroutine)
@@ -123,6 +124,10 @@ class PlanningLoop:
                     await self._client.patch(f"{path}/status", nominated)
                     if pod.is_gated:
                         await gates.lift(self._client, pod.namespace, pod.name, uid)
+                    elif pod.unschedulable:
+                        # A nomination alone does not make kube-scheduler try it again.
+                        woken = {"uid": uid, "annotations": {names.WAKE_ANNOTATION: f"{time.time():.3f}"}}
+                        await self._client.patch(path, {"metadata": woken})
                 except NotFoundError:
                     return
                 except ApiError as error:
@@ -137,9 +142,6 @@ class PlanningLoop:
         if record is None:
             return
         pod = record.pod
-        self._events.record(
-            Subject("Pod", pod.namespace, pod.name, pod.uid), "Warning", _EVICTED[eviction.action], eviction.message
-        )
         body = {
             "apiVersion": "policy/v1",
             "kind": "Eviction",
@@ -153,22 +155,30 @@ class PlanningLoop:
                 outcome = "gone"
             except ThrottledError as error:
                 outcome = "budget"
+                refused = f"its disruption budget forbids it: {error.message}"
+                self._tell_refused(eviction, pod, refused)
                 self._planner.eviction_failed(eviction, time.monotonic(), rest_s=_BUDGET_REST_S)
                 log.info("eviction_refused", pod=pod.key, cause=error.message)
             except ApiError as error:
                 outcome = "failed"
+                self._tell_refused(eviction, pod, f"the API server did not evict it: {error.message}")
                 self._planner.eviction_failed(eviction, time.monotonic(), rest_s=_FAILED_REST_S)
                 log.warning("eviction_failed", pod=pod.key, cause=error.message)
             else:
                 outcome = "evicted"
+                subject = Subject("Pod", pod.namespace, pod.name, pod.uid)
+                self._events.record(subject, "Warning", _EVICTED[eviction.action], eviction.message)
                 log.info("evicted", pod=pod.key, reason=eviction.action, cause=eviction.message)
         metrics.EVICTIONS.labels(eviction.action.value, outcome).inc()
 
-    def _tell(self, key: str, verdict: Verdict) -> None:
-        """The owner hears once why a gang waits."""
+    def _tell_refused(self, eviction: Eviction, pod: Pod, why: str) -> None:
+        text = f"Pod {pod.key} does not make way for now, {why}"
+        self._tell(eviction.beneficiary, "EvictionRefused", text)
+
+    def _tell(self, key: str, reason: str, message: str) -> None:
+        """The owner of a gang that waits hears something once."""
         gang = self._planner.roster.gang(key)
         waiting = gang.waiting if gang is not None else ()
         if waiting:
             pod = waiting[0].pod
-            subject = Subject("Pod", pod.namespace, pod.name, pod.uid)
-            self._events.record(subject, "Warning", verdict.reason.value, verdict.message)
+            self._events.record(Subject("Pod", pod.namespace, pod.name, pod.uid), "Warning", reason, message)

@@ -47,9 +47,12 @@ class Upkeep:
         binder: Binder,
         events: EventRecorder,
         is_active: Callable[[], bool],
+        *,
+        seat_expired: Callable[[PodUID, float], None] = lambda _, __: None,
     ) -> None:
         self._client = client
         self._picture = picture
+        self._seat_expired = seat_expired
         self._policy = policy
         self._binder = binder
         self._events = events
@@ -83,7 +86,9 @@ class Upkeep:
             await asyncio.sleep(_EVERY_S)
             now = time.monotonic()
             try:
-                for uid in release.expire(self._picture, now=now):
+                for uid, hold in release.expire(self._picture, now=now).items():
+                    if hold.planned and hold.state is HoldState.RESERVED:
+                        self._seat_expired(uid, now)
                     metrics.EXPIRED.inc()
                     log.info("reservation_expired", pod=uid)
                 if now >= read_back_at:

@@ -83,6 +83,7 @@ class Pod:
     affinity: PodAffinity | None = None
     placement: Placement | None = None
     deleting: bool = False
+    unschedulable: bool = False  # kube-scheduler looked for a node and found none, whether it asked us or not
     gates: tuple[str, ...] = ()  # kube-scheduler leaves it alone until the last of these is lifted
     subgroup: str = ""  # the part of its group that it counts in
     order: int | None = None  # within its group: larger is placed first and evicted last

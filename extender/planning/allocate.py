@@ -107,9 +107,14 @@ def allocate(view: View) -> None:
         if job.verdict is not None:
             if explain.hangs_on_the_queue(job.verdict):
                 over[(job.gang.queue, job.gang.preemptible, signature(job))] = job.verdict
-            elif not job.seats and not job.gang.active and not any(one.pod.gpu.memory_mib for one in job.gang.waiting):
+            elif not job.seats and not job.gang.active and not _is_special(view, job):
                 no_room[signature(job)] = job.verdict
         backlog.done(job, again=job.verdict is None and bool(next_members(job)))
+
+
+def _is_special(view: View, job: Job) -> bool:
+    """Whether the nodes it may have differ from those of others that ask for the same."""
+    return any(one.pod.gpu.memory_mib or view.settings.cooling(one.pod) for one in job.gang.waiting)
 
 
 def attempt(view: View, job: Job) -> Verdict | None:

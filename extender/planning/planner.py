@@ -26,6 +26,8 @@ _OF_A_CLASS = 64  # gangs that ask for the same, given to one plan
 _NEVER = (-1, -1)
 _NOTHING = Plan((), (), ())
 _COOLING_S = 30.0  # a node that did not accept a pod will hardly do so sooner
+_FIRST_REST_S = 60.0  # a pod that did not come for its seat: nobody else could have it meanwhile
+_LONGEST_REST_S = 3600.0
 _ALLOCATING = (Action.FULFIL, Action.ALLOCATE)
 _TAKING_BACK = tuple(Action)
 
@@ -67,6 +69,7 @@ class Planner:
         self._totals: tuple[int, dict[str, Amounts]] = (-1, {})
         self._cooling: dict[PodUID, dict[NodeName, float]] = {}
         self._protected: dict[PodUID, float] = {}
+        self._resting: dict[PodUID, tuple[float, float]] = {}  # until when, and how long
         self._clock = 0.0
 
     def take_orders(self) -> Orders:
@@ -93,6 +96,7 @@ class Planner:
 
     def take_back(self, now: float, clock: float) -> None:
         """Let others make way for gangs that wait, and evict stale gangs. Cost: all gangs of the cluster."""
+        self._forget_gone()
         self.allocate(now, clock)
         self._taken_back_at = self._allocated_at
         holding = [
@@ -172,6 +176,12 @@ class Planner:
         self.roster.leaving(eviction.uid, is_leaving=False)
         self._protected[eviction.uid] = clock + rest_s
         self.drop_promises(eviction.beneficiary)
+
+    def seat_expired(self, uid: PodUID, clock: float) -> None:
+        """A pod did not come for its seat in time: something that we do not see keeps it. It rests, ever longer."""
+        _, rest_s = self._resting.get(uid, (0.0, _FIRST_REST_S / 2))
+        rest_s = min(2 * rest_s, _LONGEST_REST_S)
+        self._resting[uid] = (clock + rest_s, rest_s)
 
     def turned_down(self, uid: PodUID, node: NodeName, clock: float) -> None:
         """kube-scheduler did not offer the node of a planned seat: the gang gives up its seats and avoids the node."""
@@ -275,8 +285,15 @@ class Planner:
         return ledger is None or ledger.pool == pool
 
     def _cooling_nodes(self, pod: Pod) -> tuple[NodeName, ...]:
-        resting = self._cooling.get(pod.uid)
-        return tuple(node for node, until in resting.items() if until > self._clock) if resting else ()
+        if self._resting.get(pod.uid, (0.0, 0.0))[0] > self._clock:
+            return tuple(self._picture.table.row_of)
+        nodes = self._cooling.get(pod.uid)
+        return tuple(node for node, until in nodes.items() if until > self._clock) if nodes else ()
+
+    def _forget_gone(self) -> None:
+        for notes in (self._cooling, self._protected, self._resting):
+            for uid in [uid for uid in notes if uid not in self._picture.pods]:
+                del notes[uid]
 
     def _may_evict(self, pod: Pod) -> bool:
         return self._protected.get(pod.uid, 0.0) <= self._clock

@@ -185,7 +185,7 @@ class Roster:
             return False
         if hold is not None:
             return hold.state is not HoldState.PROMISED
-        if pod.is_gated or record.verdict is not None or self._overdue.get(uid):
+        if pod.is_gated or pod.unschedulable or record.verdict is not None or self._overdue.get(uid):
             return False
         if not pod.is_finished and uid not in self._overdue:
             self._unasked.setdefault(uid, self._now)
@@ -299,8 +299,9 @@ class Roster:
             if pod.deleting or pod.gpu_error or pod.is_gated_by_others:
                 return None
             ahead = self._overdue.get(pod.uid)
-            if not (pod.is_gated or self._is_group(record) or record.verdict is not None or ahead):
-                # kube-scheduler has not asked for it yet, and then it may have a place at once.
+            known = pod.is_gated or self._is_group(record) or pod.unschedulable or record.verdict is not None
+            if not (known or ahead):
+                # kube-scheduler has not come to it yet, and then it may have a place at once.
                 if ahead is None:
                     self._unasked.setdefault(pod.uid, now)
                 return None

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from extender.cluster.picture import HoldState, Picture
+from extender.cluster.picture import Hold, HoldState, Picture
 from extender.model.names import PodUID
 
 
-def expire(picture: Picture, *, now: float) -> list[PodUID]:
-    """Release every reservation whose time is up; returns the pods that lost theirs, in no order."""
-    due = [
-        record.pod.uid
+def expire(picture: Picture, *, now: float) -> dict[PodUID, Hold]:
+    """Release every reservation whose time is up; returns the pods that lost theirs, with what it was."""
+    due = {
+        record.pod.uid: record.hold
         for record in picture.provisional()
         if record.hold is not None
         and record.hold.state in (HoldState.RESERVED, HoldState.PROMISED)
         and record.hold.expires is not None
         and record.hold.expires <= now
-    ]
+    }
     for uid in due:
         picture.release(uid)
         record = picture.pods[uid]

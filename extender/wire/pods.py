@@ -71,6 +71,7 @@ def parse(obj: Json) -> Pod:
             affinity=parse_affinity(spec) if spec.get("affinity") else None,
             placement=placement,
             deleting=bool(metadata.get("deletionTimestamp")),
+            unschedulable=_is_unschedulable(status),
             gates=tuple(_text(gate.get("name")) for gate in spec.get("schedulingGates") or ()),
             subgroup=_text(labels.get(names.SUBGROUP_LABEL)),
             order=_order(labels.get(names.TASK_PRIORITY_LABEL)),
@@ -131,6 +132,13 @@ def _order(text: object) -> int | None:
 
 def _version(text: object) -> int:
     return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 20 else 0
+
+
+def _is_unschedulable(status: Json) -> bool:
+    return any(
+        one.get("type") == "PodScheduled" and one.get("status") == "False" and one.get("reason") == "Unschedulable"
+        for one in status.get("conditions") or ()
+    )
 
 
 def _owner(owners: Iterable[Json]) -> Owner | None:

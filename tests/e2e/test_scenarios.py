@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.e2e.real import RealCluster
@@ -12,8 +10,8 @@ from tests.scenarios import runner
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest.mark.parametrize("file", runner.files(RealCluster.abilities), ids=lambda file: file.stem)
-async def test_scenario(file: Path, real_cluster: RealCluster) -> None:
-    scenario = runner.load(file)
+@pytest.mark.parametrize("play", runner.plays(RealCluster.abilities), ids=str)
+async def test_scenario(play: runner.Play, real_cluster: RealCluster) -> None:
+    scenario = runner.load(play.file)
     await real_cluster.clear()
-    await runner.run(scenario, real_cluster, extender_port=real_cluster.extender_port)
+    await runner.run(scenario, real_cluster, extender_port=real_cluster.extender_port, gated=play.gated)

@@ -16,6 +16,7 @@ EXPECT = "scenario.run.ai/expect"
 KEYS = frozenset(
     {"name", "namespace", "count", "gpus", "fraction", "memory", "devices", "mig", "cpu", "ram", "labels"}
     | {"annotations", "priority", "run_seconds", "exit_code", "group", "project", "node_selector", "expect"}
+    | {"finalizers"}
 )
 
 
@@ -55,6 +56,7 @@ def pod(short: Mapping[str, Any]) -> Json:
             "namespace": short.get("namespace", "default"),
             "annotations": annotations,
             "labels": labels,
+            **({"finalizers": short["finalizers"]} if "finalizers" in short else {}),
         },
         "spec": {
             "schedulerName": "runai-scheduler",

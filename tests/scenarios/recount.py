@@ -177,8 +177,21 @@ class Recount:
             if self.is_kept(pod) and kept + asked > Fraction(str(budget.get("deservedGpus", 0))) * GPU:
                 return None
         wish = wish_of(pod)
-        selector = pod["spec"].get("nodeSelector") or {}
-        return next((node.name for node in self.nodes.values() if not selector and node.has_room(wish)), None)
+        if pod["spec"].get("nodeSelector"):
+            return None
+        alone = next((node.name for node in self.nodes.values() if node.has_room(wish)), None)
+        return alone if alone is None or self._has_company(pod, wish) else None
+
+    def _has_company(self, pod: Json, wish: Wish) -> bool:
+        """Whether all that the pod's gang lacks would fit together. Members of gangs ask for the same whole devices."""
+        key = self._group_key(pod)
+        lacking = self._groups.get(key, {}).get("minMember", 1)
+        lacking -= sum(1 for one in self.bound if self._group_key(one) == key)
+        if lacking <= 1:
+            return True
+        waiting = sum(1 for one in self.pending if self._group_key(one) == key)
+        whole = sum(sum(1 for left in node.free() if left == GPU) // wish.devices for node in self.nodes.values())
+        return waiting >= lacking and whole >= lacking
 
     def differences(self, snapshot: Mapping[str, Any]) -> list[str]:
         """Where the service's own picture says otherwise."""
@@ -220,10 +233,12 @@ class Recount:
         )
         return found
 
-    def _group_of(self, pod: Json) -> Json:
+    def _group_key(self, pod: Json) -> tuple[str, Any]:
         metadata = pod["metadata"]
-        name = (metadata.get("annotations") or {}).get("scheduling.k8s.io/group-name")
-        return self._groups.get((metadata["namespace"], name), {})
+        return metadata["namespace"], (metadata.get("annotations") or {}).get("scheduling.k8s.io/group-name")
+
+    def _group_of(self, pod: Json) -> Json:
+        return self._groups.get(self._group_key(pod), {})
 
     def _count(self, pod: Json) -> None:
         node_name = pod["spec"].get("nodeName")

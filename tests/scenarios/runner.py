@@ -2,6 +2,7 @@
 
     title, why      what it shows, and why it matters
     needs           abilities of the cluster (`pause_api`, `faults`, `kube_scheduler`) without which it is left out
+    gates           [false] (the default), [true] or both: played without and with the admission webhook
     environment     of the extender, such as RUNAI_PLACEMENT__ANSWER
     nodes           [{count, and the fields of emulator.nodes.NodeShape}]
     projects        name → spec;  departments: name → spec
@@ -16,9 +17,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ from extender.emulator.kubelet import RUN_SECONDS
 from extender.emulator.nodes import NodeShape, add_nodes
 from extender.errors import ApiError, ConflictError, NotFoundError
 from tests.scenarios import pods as shorthand
+from tests.scenarios import webhooks, workloads
 from tests.scenarios.cluster import Cluster
+from tests.scenarios.expectations import Expectations
 from tests.scenarios.process import Extender
 from tests.scenarios.recount import Recount
 
@@ -36,8 +39,8 @@ Json = dict[str, Any]
 
 HERE = Path(__file__).parent
 
-_TOP = frozenset(["title", "why", "needs", "environment", "nodes", "projects", "departments", "steps"])
-_WITHIN_S = 45.0
+_TOP = frozenset(["title", "why", "needs", "gates", "environment", "nodes", "projects", "departments", "steps"])
+_WITHIN_S = 20.0
 _POLL_S = 0.2
 _AT_ONCE = 8
 _SHOWN = 12
@@ -62,9 +65,25 @@ def load(file: Path) -> Json:
     return scenario
 
 
-async def run(scenario: Json, cluster: Cluster, *, extender_port: int | None = None) -> None:
+def plays(abilities: frozenset[str]) -> list[Play]:
+    """What a cluster with these abilities can play: every scenario, without and with gates as it says."""
+    return [Play(file, gated) for file in files(abilities) for gated in load(file).get("gates", [False])]
+
+
+@dataclass(frozen=True)
+class Play:
+    """A scenario file; gated: the webhook holds new pods until the planner has a seat for them."""
+
+    file: Path
+    gated: bool
+
+    def __str__(self) -> str:
+        return f"{self.file.stem}{'-gated' if self.gated else ''}"
+
+
+async def run(scenario: Json, cluster: Cluster, *, extender_port: int | None = None, gated: bool = False) -> None:
     """Play it from an empty cluster; leaves what it made. Raises AssertionError that says what was not so."""
-    play = Run(scenario, cluster, extender_port)
+    play = Run(scenario, cluster, extender_port, gated=gated)
     try:
         await play.play()
     finally:
@@ -74,7 +93,7 @@ async def run(scenario: Json, cluster: Cluster, *, extender_port: int | None = N
 class Run:
     """One scenario under way."""
 
-    def __init__(self, scenario: Json, cluster: Cluster, extender_port: int | None) -> None:
+    def __init__(self, scenario: Json, cluster: Cluster, extender_port: int | None, *, gated: bool = False) -> None:
         self._scenario = scenario
         self._cluster = cluster
         self._client = cluster.client
@@ -84,14 +103,21 @@ class Run:
             port=extender_port,
             environment=scenario.get("environment"),
         )
+        self._gated = gated
+        self._expectations = Expectations(self._client, self.extender, gated=gated)
         self._background: list[asyncio.Task[None]] = []
         self._said: list[str] = []
         self._last_seen = ""
 
     async def play(self) -> None:
+        if self._gated:
+            await webhooks.install(self._client, self.extender.admission_port)
         await self.extender.start()
         await self._cluster.start_scheduler(self.extender.url)
         await self.furnish()
+        if self._gated:
+            namespace = f"runai-{next(iter(self._scenario['projects']))}"
+            await self._until(lambda: webhooks.not_gated(self._client, namespace), 30.0, every_s=0.05)
         for step in self._scenario["steps"]:
             ((key, value),) = step.items()
             await self.step(key, value)
@@ -132,6 +158,8 @@ class Run:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        if self._gated:
+            await webhooks.uninstall(self._client)
         await self.extender.close()
 
     # ------------------------------------------------------------------------------------- things that happen
@@ -149,6 +177,40 @@ class Run:
         """[short pod, …] of `pods.pod`: created one after the other."""
         for pod in shorthand.expand(value):
             await self._create(pod)
+
+    async def _step_make(self, value: Mapping[str, Mapping[str, Json]]) -> None:
+        """{Project | Department: {name: spec}}."""
+        for kind, specs in value.items():
+            await self._make(kind, specs)
+
+    async def _step_add_nodes(self, value: Json) -> None:
+        """{count, first, and the fields of emulator.nodes.NodeShape}: more nodes."""
+        fields = dict(value)
+        await add_nodes(
+            self._client,
+            fields.pop("count"),
+            NodeShape(**{k: v for k, v in fields.items() if k != "first"}),
+            first=fields["first"],
+        )
+
+    async def _step_groups(self, value: list[Json]) -> None:
+        """[{name, namespace, min, queue, priority}, …]: PodGroups."""
+        for short in value:
+            await self._post(workloads.group(short))
+
+    async def _step_workloads(self, value: list[Json]) -> None:
+        """[short workload, …] of `workloads.workload`: created one after the other."""
+        for short in value:
+            await self._post(workloads.workload(short))
+
+    async def _step_remove(self, value: list[str]) -> None:
+        """[path, …]: objects that are deleted with all they own."""
+        for path in value:
+            await self._client.delete(path, options={"propagationPolicy": "Background"})
+
+    async def _step_next_second(self, _: None) -> None:
+        """Objects made from here on are younger than those before, as their time stamps tell."""
+        await asyncio.sleep(1.05)
 
     async def _step_generate(self, value: Json) -> None:
         """{count, seed, projects}: random pods, created eight at a time while the next steps run."""
@@ -260,8 +322,10 @@ class Run:
         snapshot), scheduler_says (part of kube-scheduler's FailedScheduling event), annotations, labels (a null
         value: any). `ns/name*` takes the first pod whose name begins so. `sharing`: each list is together on one
         device, no two lists on the same. Of an object: fields that must be equal, as deep as they are given.
+        running, pending, evicted: {ns/name or ns/name*: how many such pods}, evicted since the play began;
+        said: [{pod: ns/name*, reason, message: a regular expression}, …], Events of ours.
         """
-        await self._until(lambda: self._expected(value), value.get("within", _WITHIN_S))
+        await self._until(lambda: self._expectations.problems(value), value.get("within", _WITHIN_S))
 
     async def _step_quiet(self, value: Json) -> None:
         """{seconds, filter_calls: N}: kube-scheduler asks at most so often, counted from the extender's start."""
@@ -279,6 +343,13 @@ class Run:
             now = await self.extender.decisions("filter")
             if now != calls:
                 calls, since = now, time.monotonic()
+
+    async def _step_steady(self, value: Json) -> None:
+        """{seconds}: nobody is moved or evicted meanwhile, and nothing more is said."""
+        before = await self._expectations.calm()
+        await asyncio.sleep(value["seconds"])
+        after = await self._expectations.calm()
+        assert before == after, f"before: {before}\nafter: {after}"
 
     async def _step_no_prioritize(self, _: None) -> None:
         calls = await self.extender.decisions("prioritize")
@@ -337,77 +408,6 @@ class Run:
 
     # ------------------------------------------------------------------------------------------------ helpers
 
-    async def _expected(self, value: Json) -> list[str]:
-        found: list[str] = []
-        listed, _ = await self._client.list("/api/v1/pods")
-        by_key = {f"{pod['metadata']['namespace']}/{pod['metadata']['name']}": pod for pod in listed}
-        snapshot = await self.extender.snapshot() if self.extender.is_running else {"pods": []}
-        seen = {one["uid"]: one for one in snapshot["pods"]}
-        for key, due in (value.get("pods") or {}).items():
-            pod = by_key.get(key)
-            if key.endswith("*"):
-                pod = next((by_key[one] for one in sorted(by_key) if one.startswith(key[:-1])), None)
-            if pod is None:
-                found.append(f"pod {key} is not there")
-            else:
-                found.extend(f"pod {key}: {one}" for one in await self._differs(pod, due, seen))
-        devices: list[tuple[str, str, str]] = []
-        for together in value.get("sharing") or ():
-            places = {_place(by_key.get(key)) for key in together}
-            if len(places) != 1 or None in places:
-                found.append(f"{together} share no device: {places}")
-            devices.extend(place for place in places if place is not None)
-        if not found and len(set(devices)) != len(devices):
-            found.append(f"two lists of `sharing` are on one device: {devices}")
-        for path, due in (value.get("objects") or {}).items():
-            try:
-                found.extend(f"{path}: {one}" for one in _unequal(await self._client.get(path), due, ""))
-            except NotFoundError:
-                found.append(f"{path} is not there")
-        return found
-
-    async def _differs(self, pod: Json, due: Json, seen: Mapping[str, Json]) -> list[str]:
-        found: list[str] = []
-        metadata, uid = pod["metadata"], pod["metadata"]["uid"]
-        facts = {
-            "phase": (pod.get("status") or {}).get("phase"),
-            "node": pod["spec"].get("nodeName", ""),
-            "reason": seen.get(uid, {}).get("reason"),
-        }
-        for key, wanted in due.items():
-            if key in facts and facts[key] != wanted:
-                found.append(f"{key} is {facts[key]!r}, {wanted!r} is due")
-            elif key in ("annotations", "labels"):
-                have = metadata.get(key) or {}
-                found.extend(
-                    f"{key} {name}: {have.get(name)!r}, {text!r} is due"
-                    for name, text in wanted.items()
-                    if name not in have or (text is not None and have[name] != text)
-                )
-            elif key == "message":
-                events = await self._events(pod)
-                said = [event["message"] for event in events if event["reason"] == due.get("reason")]
-                if wanted not in said:
-                    found.append(f"our Events say {said}, {wanted!r} is due")
-                if seen.get(uid, {}).get("message") != wanted:
-                    found.append(f"the snapshot says {seen.get(uid, {}).get('message')!r}, {wanted!r} is due")
-            elif key == "scheduler_says":
-                events = await self._events(pod)
-                said = [event["message"] for event in events if event["reason"] == "FailedScheduling"]
-                if not any(wanted in text for text in said):
-                    found.append(f"FailedScheduling says {said}, {wanted!r} is due")
-            elif key not in facts and key != "message":
-                raise ValueError(f"unknown expectation {key}")
-        return found
-
-    async def _events(self, pod: Json) -> list[Json]:
-        metadata = pod["metadata"]
-        events, _ = await self._client.list(
-            f"/api/v1/namespaces/{metadata['namespace']}/events",
-            params={"fieldSelector": f"involvedObject.uid={metadata['uid']}"},
-        )
-        return events
-
     async def _has_namespace(self, project: str) -> list[str]:
         try:
             namespace = await self._client.get(f"/api/v1/namespaces/runai-{project}")
@@ -451,6 +451,9 @@ class Run:
             assert time.monotonic() < deadline, f"pod {pod['metadata']['name']} cannot be created"
             await asyncio.sleep(0.05)
 
+    async def _post(self, obj: Json) -> None:
+        await self._client.create(workloads.path_of(obj), obj, params={"fieldValidation": "Strict"})
+
     async def _delete(self, namespace: str, name: str, grace_s: int | None = None) -> None:
         options = {} if grace_s is None else {"gracePeriodSeconds": grace_s}
         with contextlib.suppress(NotFoundError):
@@ -469,21 +472,3 @@ class Run:
                 more = f"\n… and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
                 raise AssertionError(f"after {within_s:g} s still:\n" + "\n".join(found[:_SHOWN]) + more)
             await asyncio.sleep(every_s)
-
-
-def _place(pod: Json | None) -> tuple[str, str, str] | None:
-    if pod is None or not pod["spec"].get("nodeName"):
-        return None
-    metadata = pod["metadata"]
-    return (
-        pod["spec"]["nodeName"],
-        (metadata.get("annotations") or {}).get("runai-gpu", ""),
-        (metadata.get("labels") or {}).get("runai-gpu-group", ""),
-    )
-
-
-def _unequal(have: Any, due: Any, path: str) -> list[str]:
-    """Where `have` lacks what `due` says; mappings may have more."""
-    if isinstance(due, dict) and isinstance(have, dict):
-        return [one for key, value in due.items() for one in _unequal(have.get(key), value, f"{path}.{key}")]
-    return [] if have == due else [f"{path.lstrip('.')} is {json.dumps(have)}, {json.dumps(due)} is due"]

@@ -20,31 +20,17 @@ from extender.model import names
 from extender.model.names import PodUID
 from extender.servers.admission import Webhook
 from extender.servers.listener import Listener
-from extender.wire import manifests
 from tests.scenarios.cluster import Cluster
 from tests.scenarios.process import Extender
 from tests.scenarios.runner import Run
+from tests.scenarios.webhooks import GATE, HOOKS, KINDS, configurations
 
 Json = dict[str, Any]
 
-HOOKS = "/apis/admissionregistration.k8s.io/v1"
-KINDS = ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
 SECRET = "/api/v1/namespaces/runai/secrets/runai-scheduler-admission-tls"
 PROJECT = "runai-team-a"
 PODS = f"/api/v1/namespaces/{PROJECT}/pods"
-GATE = {"name": names.SCHEDULING_GATE}
 _SOON_S = 30.0
-
-
-def configurations(url: str, name: str = "runai-scheduler") -> list[Json]:
-    """Those that `deploy/` installs, but called at `url`: here is no Service network."""
-    objects = [one for one in manifests.render() if one["kind"].endswith("WebhookConfiguration")]
-    for one in objects:
-        one["metadata"]["name"] = name
-        for webhook in one["webhooks"]:
-            path = webhook["clientConfig"].pop("service")["path"]
-            webhook["clientConfig"]["url"] = url + path
-    return objects
 
 
 def pod(name: str, *, ours: bool = True, **spec: Any) -> Json:

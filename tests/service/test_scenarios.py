@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.scenarios import runner
 from tests.service.embedded import Embedded
 
 
-@pytest.mark.parametrize("file", runner.files(Embedded.abilities), ids=lambda file: file.stem)
-async def test_scenario(file: Path) -> None:
-    scenario = runner.load(file)
+@pytest.mark.parametrize("play", runner.plays(Embedded.abilities), ids=str)
+async def test_scenario(play: runner.Play) -> None:
+    scenario = runner.load(play.file)
     async with Embedded() as cluster:
-        await runner.run(scenario, cluster)
+        await runner.run(scenario, cluster, gated=play.gated)

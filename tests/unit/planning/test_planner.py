@@ -16,6 +16,7 @@ from extender.planning.planner import Planner
 from extender.planning.roster import Roster
 from extender.planning.settings import Settings
 from extender.pods.filter import filter_pod
+from extender.pods.release import expire
 from tests.builders import NAMESPACE, POLICY, node, pod, queue, uid, world
 
 GATE = (names.SCHEDULING_GATE,)
@@ -212,3 +213,37 @@ def test_where_kube_scheduler_is_behind_pods_without_gates_are_seated_ahead() ->
     made.allocate(10.0, 10.0)
     made.allocate(12.0, 12.0)
     assert seated(made) == set()
+
+
+def test_whom_kube_scheduler_refused_without_asking_us_is_helped_too() -> None:
+    picture = world(node("n", gpus=1))
+    made = planner(picture)
+    picture.upsert_pod(pod("t", gpus=1, on="n", indices=[0]))
+    waiting = pod("b", gpus=1, priority_class="build")
+    picture.upsert_pod(waiting)
+    made.take_back(0.0, 0.0)
+    assert made.take_orders().evictions == []  # kube-scheduler may still find a place
+    picture.upsert_pod(replace(waiting, unschedulable=True, version=2))
+    made.take_back(1.0, 1.0)
+    assert [one.uid for one in made.take_orders().evictions] == [uid("t")]
+
+
+def test_who_does_not_come_for_a_seat_rests_and_others_are_served() -> None:
+    picture = world(node("n", gpus=1))
+    made = planner(picture)
+    for name in ("p", "q"):
+        picture.upsert_pod(gated(name))
+    made.allocate(0.0, 0.0)
+    assert seated(made) == {uid("p")}
+    picture.upsert_pod(replace(picture.pods[uid("p")].pod, gates=(), unschedulable=True, version=2))
+    for start, rest in ((120.0, 60.0), (300.0, 120.0)):
+        assert list(expire(picture, now=start)) == [uid("p")]
+        made.seat_expired(uid("p"), start)
+        made.allocate(start, start)
+        assert seated(made) == {uid("q")}
+        picture.release(uid("q"))
+        made.take_back(start + rest - 1, start + rest - 1)
+        assert seated(made) == {uid("q")}
+        picture.release(uid("q"))
+        made.take_back(start + rest, start + rest)
+        assert seated(made) == {uid("p")}
