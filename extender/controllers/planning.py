@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from itertools import takewhile
 from typing import Any
 
 from extender import logs, metrics
@@ -20,6 +21,7 @@ from extender.kube.events import EventRecorder, Subject
 from extender.model import names
 from extender.model.names import PodUID
 from extender.model.pod import Pod
+from extender.model.verdict import Verdict
 from extender.planning.plan import Action, Eviction
 from extender.planning.planner import Planner
 
@@ -29,10 +31,11 @@ _IDLE_PER_BUSY = 2.0  # a plan that took 10 ms leaves the loop to the verbs for 
 _TAKE_BACK_EVERY_S = 0.25
 _REST_PER_TAKING_BACK = 10.0
 _LOOK_AGAIN_S = 5.0  # minimum run times and delays pass although nothing moves
+_NEWS_AFTER_S = 1.0
 _WRITES = 64  # at a time
 _TRIES = 3
 _RETRY_S = 1.0
-_BUDGET_REST_S = 30.0  # a pod that its disruption budget protects
+_BUDGET_REST_S = 10.0  # a pod that its disruption budget protects
 _FAILED_REST_S = 10.0
 _EVICTED = {
     Action.CONSOLIDATION: "Consolidated",
@@ -62,6 +65,7 @@ class PlanningLoop:
         self._is_active = is_active
         self._writes = asyncio.Semaphore(_WRITES)
         self._under_way: set[asyncio.Task[None]] = set()
+        self._news: dict[str, tuple[Verdict, float]] = {}  # gang → why it waits, and when to tell; the eldest first
         self._look_at = 0.0
         self._take_back_at = 0.0
         self._look_again_at = 0.0
@@ -100,10 +104,13 @@ class PlanningLoop:
         orders = self._planner.take_orders()
         for uid in orders.seated:
             self._spawn(self._start(uid))
+        for uid, verdict in orders.promised.items():
+            record = self._picture.pods.get(uid)
+            if record is not None:
+                self._events.record(_subject(record.pod), "Normal", verdict.reason.value, verdict.message)
         for eviction in orders.evictions:
             self._spawn(self._evict(eviction))
-        for key, verdict in orders.refused.items():
-            self._tell(key, verdict.reason.value, verdict.message)
+        self._tell_why(orders.refused, clock)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(coroutine)
@@ -166,10 +173,20 @@ class PlanningLoop:
                 log.warning("eviction_failed", pod=pod.key, cause=error.message)
             else:
                 outcome = "evicted"
-                subject = Subject("Pod", pod.namespace, pod.name, pod.uid)
-                self._events.record(subject, "Warning", _EVICTED[eviction.action], eviction.message)
+                self._events.record(_subject(pod), "Warning", _EVICTED[eviction.action], eviction.message)
                 log.info("evicted", pod=pod.key, reason=eviction.action, cause=eviction.message)
         metrics.EVICTIONS.labels(eviction.action.value, outcome).inc()
+
+    def _tell_why(self, refused: dict[str, Verdict], clock: float) -> None:
+        """Tell the owners of gangs why they wait, once that has stood for a moment: gangs arrive pod by pod."""
+        for key, verdict in refused.items():
+            self._news.pop(key, None)
+            self._news[key] = (verdict, clock + _NEWS_AFTER_S)
+        due = [key for key, (_, at) in takewhile(lambda item: item[1][1] <= clock, self._news.items())]
+        for key in due:
+            verdict, _ = self._news.pop(key)
+            if self._planner.verdicts.get(key) == verdict:
+                self._tell(key, verdict.reason.value, verdict.message)
 
     def _tell_refused(self, eviction: Eviction, pod: Pod, why: str) -> None:
         text = f"Pod {pod.key} does not make way for now, {why}"
@@ -180,5 +197,8 @@ class PlanningLoop:
         gang = self._planner.roster.gang(key)
         waiting = gang.waiting if gang is not None else ()
         if waiting:
-            pod = waiting[0].pod
-            self._events.record(Subject("Pod", pod.namespace, pod.name, pod.uid), "Warning", reason, message)
+            self._events.record(_subject(waiting[0].pod), "Warning", reason, message)
+
+
+def _subject(pod: Pod) -> Subject:
+    return Subject("Pod", pod.namespace, pod.name, pod.uid)

@@ -20,7 +20,7 @@ from extender.kube.client import KubeClient
 from extender.kube.events import EventRecorder, Subject
 from extender.model import names
 from extender.model.names import PodUID
-from extender.model.verdict import Verdict
+from extender.model.verdict import Reason, Verdict
 from extender.pods import release, wake
 from extender.pods.placement import Policy
 
@@ -31,6 +31,7 @@ _SETTLE_S = 0.5  # time for kube-scheduler to come by itself
 _MOST_WOKEN = 50  # a round
 _REFRESH_S = 0.0005  # of every quarter of a second: too little to show in a request
 _FIRST_REST_S = 5.0  # a woken pod is not woken again sooner
+_OF_GANGS = frozenset({Reason.GANG_INCOMPLETE, Reason.WAITING_FOR_OTHERS})  # the planner tells, once for all members
 _LONGEST_REST_S = 300.0  # by then kube-scheduler tries it anyway
 
 log = logs.get("upkeep")
@@ -66,7 +67,7 @@ class Upkeep:
         """The filter said no: remember the pod for waking, and tell its owner once, with the numbers."""
         before = self._waiting.get(record.pod.uid)
         self._waiting[record.pod.uid] = verdict
-        if before is None or before.reason is not verdict.reason:
+        if verdict.reason not in _OF_GANGS and (before is None or before.reason is not verdict.reason):
             pod = record.pod
             subject = Subject("Pod", pod.namespace, pod.name, pod.uid)
             self._events.record(subject, "Warning", verdict.reason.value, verdict.message)

@@ -84,6 +84,7 @@ class Pod:
     placement: Placement | None = None
     deleting: bool = False
     unschedulable: bool = False  # kube-scheduler looked for a node and found none, whether it asked us or not
+    nominated: str = ""  # the node that kube-scheduler tries first, and alone
     gates: tuple[str, ...] = ()  # kube-scheduler leaves it alone until the last of these is lifted
     subgroup: str = ""  # the part of its group that it counts in
     order: int | None = None  # within its group: larger is placed first and evicted last

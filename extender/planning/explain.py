@@ -25,8 +25,8 @@ def incomplete(job: Job) -> Verdict:
     least = sum(leaf.min_member for leaf in job.gang.tree.leaves())
     return no(
         Reason.GANG_INCOMPLETE,
-        f"{job.gang.workload}: the number of pods present, {present}, "
-        f"is below the minimum of {least} that start together",
+        f"{job.gang.workload}: the number of pods present, {present}, is below the minimum of {least} that start "
+        "together",
     )
 
 

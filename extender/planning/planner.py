@@ -7,8 +7,9 @@ gates are to be lifted, pods to be evicted, and why the others wait.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 
 from extender.cluster.picture import HoldState, Picture, PodRecord
 from extender.fairshare.tree import QuotaTree
@@ -18,14 +19,15 @@ from extender.model.names import NodeName, PodUID, ProjectName
 from extender.model.pod import Pod
 from extender.model.verdict import Reason, Verdict, no
 from extender.packing.strategy import Strategy
-from extender.planning.plan import Action, Eviction, Plan, plan
+from extender.planning.plan import Action, Eviction, Plan, PlannedSeat, plan
 from extender.planning.roster import Roster
 from extender.planning.settings import Settings
 
 _OF_A_CLASS = 64  # gangs that ask for the same, given to one plan
 _NEVER = (-1, -1)
 _NOTHING = Plan((), (), ())
-_COOLING_S = 30.0  # a node that did not accept a pod will hardly do so sooner
+_FIRST_COOLING_S = 1.0  # kube-scheduler may not have seen a new node yet, or that somebody has left it
+_LONGEST_COOLING_S = 60.0
 _FIRST_REST_S = 60.0  # a pod that did not come for its seat: nobody else could have it meanwhile
 _LONGEST_REST_S = 3600.0
 _ALLOCATING = (Action.FULFIL, Action.ALLOCATE)
@@ -37,6 +39,7 @@ class Orders:
     """What has to be done outside, in the order in which it was decided."""
 
     seated: dict[PodUID, None] = field(default_factory=dict)  # their seats are held: nominate them, lift their gates
+    promised: dict[PodUID, Verdict] = field(default_factory=dict)  # their owners are told what they wait for
     evictions: list[Eviction] = field(default_factory=list)
     refused: dict[str, Verdict] = field(default_factory=dict)  # gang → why it waits, where that is news
 
@@ -67,10 +70,11 @@ class Planner:
         self._allocated_at = self._taken_back_at = _NEVER
         self._trees: dict[str, QuotaTree] = {}  # by pool, as of the last plan
         self._totals: tuple[int, dict[str, Amounts]] = (-1, {})
-        self._cooling: dict[PodUID, dict[NodeName, float]] = {}
+        self._cooling: dict[PodUID, dict[NodeName, tuple[float, float]]] = {}  # until when, and how long
         self._protected: dict[PodUID, float] = {}
         self._resting: dict[PodUID, tuple[float, float]] = {}  # until when, and how long
         self._clock = 0.0
+        self._again_at = inf  # when the next of these is over: what could not be decided may be then
 
     def take_orders(self) -> Orders:
         """What has to be done since this was last asked."""
@@ -85,6 +89,9 @@ class Planner:
         `is_behind` says whether to call again. Nothing moved since the last time: costs nothing.
         """
         self._clock = clock
+        if clock >= self._again_at:
+            self._again_at = min((until for until in self._ends() if until > clock), default=inf)
+            self._allocated_at = self._taken_back_at = _NEVER
         self.roster.refresh(now)
         if self._allocated_at == (self._picture.generation, self.roster.version):
             return
@@ -175,6 +182,7 @@ class Planner:
         """The API server did not let the pod go: it stays, and whoever it was to make way for is planned anew."""
         self.roster.leaving(eviction.uid, is_leaving=False)
         self._protected[eviction.uid] = clock + rest_s
+        self._again_at = min(self._again_at, clock + rest_s)
         self.drop_promises(eviction.beneficiary)
 
     def seat_expired(self, uid: PodUID, clock: float) -> None:
@@ -182,10 +190,17 @@ class Planner:
         _, rest_s = self._resting.get(uid, (0.0, _FIRST_REST_S / 2))
         rest_s = min(2 * rest_s, _LONGEST_REST_S)
         self._resting[uid] = (clock + rest_s, rest_s)
+        self._again_at = min(self._again_at, clock + rest_s)
 
     def turned_down(self, uid: PodUID, node: NodeName, clock: float) -> None:
-        """kube-scheduler did not offer the node of a planned seat: the gang gives up its seats and avoids the node."""
-        self._cooling.setdefault(uid, {})[node] = clock + _COOLING_S
+        """kube-scheduler did not offer the node of a planned seat: the gang gives up its seats.
+
+        The pod avoids the node for a while, longer each time.
+        """
+        nodes = self._cooling.setdefault(uid, {})
+        cooling_s = min(2 * nodes.get(node, (0.0, _FIRST_COOLING_S / 2))[1], _LONGEST_COOLING_S)
+        nodes[node] = (clock + cooling_s, cooling_s)
+        self._again_at = min(self._again_at, clock + cooling_s)
         gang = self.roster.gang_of(uid)
         members = [uid] if gang is None else [member.pod.uid for member in gang.members]
         for one in members:
@@ -265,6 +280,8 @@ class Planner:
             if seat.bindable:
                 self._picture.judge(record, None)
                 self.orders.seated[seat.uid] = None
+            else:
+                self._promised(record, seat)
 
     def _explain(self, why: Mapping[str, Verdict]) -> None:
         """Keep what was found out about gangs that wait; what is news goes into the orders."""
@@ -288,7 +305,19 @@ class Planner:
         if self._resting.get(pod.uid, (0.0, 0.0))[0] > self._clock:
             return tuple(self._picture.table.row_of)
         nodes = self._cooling.get(pod.uid)
-        return tuple(node for node, until in nodes.items() if until > self._clock) if nodes else ()
+        return tuple(node for node, (until, _) in nodes.items() if until > self._clock) if nodes else ()
+
+    def _ends(self) -> Iterator[float]:
+        yield from self._protected.values()
+        yield from (until for until, _ in self._resting.values())
+        yield from (until for nodes in self._cooling.values() for until, _ in nodes.values())
+
+    def _promised(self, record: PodRecord, seat: PlannedSeat) -> None:
+        text = f"Pod {record.pod.key} waits for others to leave its place on {seat.placement.node}"
+        verdict = no(Reason.WAITING_FOR_OTHERS, text)
+        self._picture.judge(record, verdict)
+        self.orders.promised[seat.uid] = verdict
+        self.verdicts.pop(seat.gang, None)
 
     def _forget_gone(self) -> None:
         for notes in (self._cooling, self._protected, self._resting):

@@ -299,7 +299,7 @@ class Roster:
             if pod.deleting or pod.gpu_error or pod.is_gated_by_others:
                 return None
             ahead = self._overdue.get(pod.uid)
-            known = pod.is_gated or self._is_group(record) or pod.unschedulable or record.verdict is not None
+            known = pod.is_gated or pod.unschedulable or record.verdict is not None or self._is_group(record)
             if not (known or ahead):
                 # kube-scheduler has not come to it yet, and then it may have a place at once.
                 if ahead is None:

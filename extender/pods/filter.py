@@ -113,13 +113,16 @@ def _as_planned(
         planner.allocate(today, now)
     hold = record.hold
     if hold is not None and hold.state is HoldState.PROMISED:
-        return _rejected(picture, record, no(Reason.WAITING_FOR_OTHERS))
+        return _rejected(picture, record, record.verdict or no(Reason.WAITING_FOR_OTHERS))
     if hold is not None and hold.state is HoldState.RESERVED and hold.planned:
         node = hold.placement.node
         if node in offered:
             hold.expires = now + policy.ttl_for(record.pod)
             picture.judge(record, None)
             return FilterAnswer((node,))
+        if tuple(offered) == (record.pod.nominated,):
+            earlier = f"node {offered[0]} was nominated for {record.pod.key} before its gang was planned anew"
+            return _rejected(picture, record, no(Reason.NODE_NOT_OFFERED, earlier))  # the other nodes come next
         planner.turned_down(uid, node, now)
         if in_gang:
             turned = f"node {node}, planned for {record.pod.key}, was not offered: it does not accept the pod now"

@@ -36,8 +36,9 @@ def _choose(picture: Picture, waiting: Iterable[PodRecord], policy: Policy, most
         if len(chosen) == most:
             break
         pod = record.pod
-        if pod.is_gated or record.hold is not None:
-            continue
+        group = membership.group_of(pod)
+        if pod.is_gated or record.hold is not None or (group is not None and group.min_member > 1):
+            continue  # whoever starts with others is woken by the planner
         who = (membership.project_of(pod), membership.is_preemptible(pod))
         kind = (*who, pod.gpu, pod.gpu_products, pod.cpu_milli, pod.memory_mib)
         if kind in hopeless:

@@ -72,6 +72,7 @@ def parse(obj: Json) -> Pod:
             placement=placement,
             deleting=bool(metadata.get("deletionTimestamp")),
             unschedulable=_is_unschedulable(status),
+            nominated=_text(status.get("nominatedNodeName")),
             gates=tuple(_text(gate.get("name")) for gate in spec.get("schedulingGates") or ()),
             subgroup=_text(labels.get(names.SUBGROUP_LABEL)),
             order=_order(labels.get(names.TASK_PRIORITY_LABEL)),

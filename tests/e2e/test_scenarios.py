@@ -12,6 +12,5 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest.mark.parametrize("play", runner.plays(RealCluster.abilities), ids=str)
 async def test_scenario(play: runner.Play, real_cluster: RealCluster) -> None:
-    scenario = runner.load(play.file)
     await real_cluster.clear()
-    await runner.run(scenario, real_cluster, extender_port=real_cluster.extender_port, gated=play.gated)
+    await runner.run(play.scenario, real_cluster, extender_port=real_cluster.extender_port, gated=play.gated)

@@ -25,6 +25,11 @@ class Expectations:
         self._client = client
         self._extender = extender
         self._gated = gated
+        self._earlier: frozenset[str] = frozenset()
+
+    async def begin(self) -> None:
+        """What was said before belongs to another play."""
+        self._earlier = frozenset(event["metadata"]["uid"] for event in await self._ours())
 
     async def problems(self, value: Json) -> list[str]:
         found: list[str] = []
@@ -112,7 +117,11 @@ class Expectations:
 
     async def _ours(self) -> list[Json]:
         events, _ = await self._client.list("/api/v1/events")
-        return [event for event in events if (event.get("source") or {}).get("component") == _OURS]
+        return [
+            event
+            for event in events
+            if (event.get("source") or {}).get("component") == _OURS and event["metadata"]["uid"] not in self._earlier
+        ]
 
     async def _miscounted(self, value: Json, pods: Iterable[Json]) -> list[str]:
         """`running`, `pending`, `evicted`: how many pods of each `ns/name*`; `said`: our Events about such pods."""
@@ -177,4 +186,6 @@ def _unequal(have: Any, due: Any, path: str) -> list[str]:
     """Where `have` lacks what `due` says; mappings may have more."""
     if isinstance(due, dict) and isinstance(have, dict):
         return [one for key, value in due.items() for one in _unequal(have.get(key), value, f"{path}.{key}")]
+    if isinstance(due, list) and isinstance(have, list) and len(due) == len(have):
+        return [one for index, value in enumerate(due) for one in _unequal(have[index], value, f"{path}.{index}")]
     return [] if have == due else [f"{path.lstrip('.')} is {json.dumps(have)}, {json.dumps(due)} is due"]

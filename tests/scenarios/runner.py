@@ -1,5 +1,6 @@
 """Plays a scenario file on a cluster.
 
+    id              of one of several in a file
     title, why      what it shows, and why it matters
     needs           abilities of the cluster (`pause_api`, `faults`, `kube_scheduler`) without which it is left out
     gates           [false] (the default), [true] or both: played without and with the admission webhook
@@ -39,46 +40,53 @@ Json = dict[str, Any]
 
 HERE = Path(__file__).parent
 
-_TOP = frozenset(["title", "why", "needs", "gates", "environment", "nodes", "projects", "departments", "steps"])
+_TOP = frozenset(["id", "title", "why", "needs", "gates", "environment", "nodes", "projects", "departments", "steps"])
 _WITHIN_S = 20.0
 _POLL_S = 0.2
+_REST_S = 1.5
 _AT_ONCE = 8
 _SHOWN = 12
 
 
-def files(abilities: frozenset[str]) -> list[Path]:
-    """The scenarios that a cluster with these abilities can play."""
-    every = sorted(HERE.glob("*.yaml"))
-    return [file for file in every if abilities.issuperset(load(file).get("needs") or ())]
+@dataclass(frozen=True)
+class Play:
+    """One scenario of a file; gated: the webhook holds new pods until the planner has a seat for them."""
 
+    name: str
+    scenario: Json
+    gated: bool
 
-def load(file: Path) -> Json:
-    """The scenario. Raises ValueError when it has a key or step that does not exist."""
-    scenario: Json = yaml.safe_load(file.read_text())
-    unknown = scenario.keys() - _TOP
-    if unknown:
-        raise ValueError(f"{file.name}: unknown keys {sorted(unknown)}")
-    for step in scenario["steps"]:
-        (key,) = step
-        if not hasattr(Run, f"_step_{key}"):
-            raise ValueError(f"{file.name}: there is no step `{key}`")
-    return scenario
+    def __str__(self) -> str:
+        return f"{self.name}{'-gated' if self.gated else ''}"
 
 
 def plays(abilities: frozenset[str]) -> list[Play]:
     """What a cluster with these abilities can play: every scenario, without and with gates as it says."""
-    return [Play(file, gated) for file in files(abilities) for gated in load(file).get("gates", [False])]
+    return [
+        Play(name, scenario, gated)
+        for file in sorted(HERE.glob("*.yaml"))
+        for name, scenario in load(file).items()
+        if abilities.issuperset(scenario.get("needs") or ())
+        for gated in scenario.get("gates", [False])
+    ]
 
 
-@dataclass(frozen=True)
-class Play:
-    """A scenario file; gated: the webhook holds new pods until the planner has a seat for them."""
+def load(file: Path) -> dict[str, Json]:
+    """The scenarios of a file, by name: the file's, and `id` where there are several documents.
 
-    file: Path
-    gated: bool
-
-    def __str__(self) -> str:
-        return f"{self.file.stem}{'-gated' if self.gated else ''}"
+    Raises ValueError when one has a key or step that does not exist.
+    """
+    found: dict[str, Json] = {}
+    for scenario in yaml.safe_load_all(file.read_text()):
+        unknown = scenario.keys() - _TOP
+        if unknown:
+            raise ValueError(f"{file.name}: unknown keys {sorted(unknown)}")
+        for step in scenario["steps"]:
+            (key,) = step
+            if not hasattr(Run, f"_step_{key}"):
+                raise ValueError(f"{file.name}: there is no step `{key}`")
+        found[f"{file.stem}-{scenario['id']}" if "id" in scenario else file.stem] = scenario
+    return found
 
 
 async def run(scenario: Json, cluster: Cluster, *, extender_port: int | None = None, gated: bool = False) -> None:
@@ -110,6 +118,7 @@ class Run:
         self._last_seen = ""
 
     async def play(self) -> None:
+        await self._expectations.begin()
         if self._gated:
             await webhooks.install(self._client, self.extender.admission_port)
         await self.extender.start()
@@ -207,6 +216,13 @@ class Run:
         """[path, …]: objects that are deleted with all they own."""
         for path in value:
             await self._client.delete(path, options={"propagationPolicy": "Background"})
+
+    async def _step_remove_pods_of_lost_nodes(self, _: None) -> None:
+        """What the pod garbage collector does, after a while: pods on nodes that do not exist are deleted."""
+        nodes = {node["metadata"]["name"] for node in (await self._client.list("/api/v1/nodes"))[0]}
+        for pod in (await self._client.list("/api/v1/pods"))[0]:
+            if pod["spec"].get("nodeName") and pod["spec"]["nodeName"] not in nodes:
+                await self._delete(pod["metadata"]["namespace"], pod["metadata"]["name"], grace_s=0)
 
     async def _step_next_second(self, _: None) -> None:
         """Objects made from here on are younger than those before, as their time stamps tell."""
@@ -345,8 +361,13 @@ class Run:
                 calls, since = now, time.monotonic()
 
     async def _step_steady(self, value: Json) -> None:
-        """{seconds}: nobody is moved or evicted meanwhile, and nothing more is said."""
-        before = await self._expectations.calm()
+        """{seconds}: once things have come to rest, nobody is moved or evicted for so long, and nothing is said."""
+        before: Json | None = None
+        deadline = time.monotonic() + _WITHIN_S
+        while (now := await self._expectations.calm()) != before:
+            assert time.monotonic() < deadline, f"it does not come to rest: {now}"
+            before = now
+            await asyncio.sleep(_REST_S)
         await asyncio.sleep(value["seconds"])
         after = await self._expectations.calm()
         assert before == after, f"before: {before}\nafter: {after}"

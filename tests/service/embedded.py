@@ -26,7 +26,7 @@ class Embedded(Cluster):
         self._directory = tempfile.TemporaryDirectory(prefix="service-")
         self.directory = Path(self._directory.name)
         self._scheduler: asyncio.Task[None] | None = None
-        self._cluster = EmbeddedCluster(nodes=0)
+        self._cluster = EmbeddedCluster(nodes=0, retry_backoff_s=1.0)
         try:
             await self._cluster.__aenter__()
         except BaseException:

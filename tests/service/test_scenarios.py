@@ -10,6 +10,5 @@ from tests.service.embedded import Embedded
 
 @pytest.mark.parametrize("play", runner.plays(Embedded.abilities), ids=str)
 async def test_scenario(play: runner.Play) -> None:
-    scenario = runner.load(play.file)
     async with Embedded() as cluster:
-        await runner.run(scenario, cluster, gated=play.gated)
+        await runner.run(play.scenario, cluster, gated=play.gated)

@@ -8,7 +8,7 @@ from typing import Any
 from extender.cluster import audit
 from extender.cluster.picture import HoldState, Picture
 from extender.model import names
-from extender.model.names import PodUID
+from extender.model.names import NodeName, PodUID
 from extender.model.pod import Owner, Placement, Pod
 from extender.model.queue import PodGroup
 from extender.model.verdict import Reason
@@ -150,11 +150,42 @@ def test_a_planned_node_that_is_not_offered_costs_the_gang_its_seats() -> None:
     assert answer.nodes == ()
     assert answer.verdict is not None
     assert answer.verdict.reason is Reason.NODE_NOT_OFFERED
-    made.allocate(1.0, 1.0)
+    made.allocate(0.5, 0.5)
     # The node that refused one of them rests for it.
     record = picture.pods[uid("g0")]
     assert record.hold is not None
     assert record.hold.placement.node == elsewhere
+
+
+def test_a_node_that_was_nominated_for_an_earlier_plan_is_passed_over() -> None:
+    picture = world(node("a", gpus=1), node("b", gpus=1))
+    made = planner(picture)
+    grouped(picture, "g", 2)
+    for name in ("g0", "g1"):
+        picture.upsert_pod(replace(gated(name, "g"), gates=()))
+    made.allocate(0.0, 0.0)
+    record = picture.pods[uid("g0")]
+    assert record.hold is not None
+    planned = record.hold.placement.node
+    other = "b" if planned == "a" else "a"
+    asked = replace(record.pod, nominated=other, version=2)
+    assert filter_pod(picture, asked, [other], POLICY, now=0.0, planner=made, today=0.0).nodes == ()
+    assert filter_pod(picture, asked, ["a", "b"], POLICY, now=0.0, planner=made, today=0.0).nodes == (planned,)
+
+
+def test_a_node_that_was_not_offered_is_tried_again_and_ever_more_rarely() -> None:
+    picture = world(node("n", gpus=1))
+    made = planner(picture)
+    grouped(picture, "g", 1)
+    picture.upsert_pod(gated("p", "g"))
+    made.allocate(0.0, 0.0)
+    for start, rest in ((0.0, 1.0), (10.0, 2.0), (20.0, 4.0)):
+        assert seated(made) == {uid("p")}
+        made.turned_down(uid("p"), NodeName("n"), start)
+        for clock in (start, start + rest - 0.1):
+            made.allocate(clock, clock)
+            assert seated(made) == set()
+        made.allocate(start + rest, start + rest)
 
 
 def test_gangs_without_gates_are_planned_when_their_first_member_is_asked_for() -> None:
