@@ -205,7 +205,7 @@ class Picture:
             self._uids_of_group[(pod.namespace, group_name_of(pod))].add(pod.uid)
         self.revision += 1
         self.stirred.add(pod.uid)
-        if pod.gates or pod.group:
+        if pod.gates or pod.group or pod.unschedulable:
             self.has_news = True
         if pod.is_finished:
             self.release(pod.uid)

@@ -185,7 +185,7 @@ class Roster:
             return False
         if hold is not None:
             return hold.state is not HoldState.PROMISED
-        if pod.is_gated or record.verdict is not None or self._overdue.get(uid):
+        if pod.is_gated or pod.unschedulable or record.verdict is not None or self._overdue.get(uid):
             return False
         if not pod.is_finished and uid not in self._overdue:
             self._unasked.setdefault(uid, self._now)

@@ -45,8 +45,7 @@ def test_allocated_gpus_by_node_project_and_pod() -> None:
         'runai_gpu_is_running_fractional_job{clusterId="c1",gpu="2",node="n1"} 1.0',
         'runai_allocated_gpu_count_per_project{clusterId="c1",project="a"} 0.5',
         'runai_project_guaranteed_gpus{clusterId="c1",project="a"} 2.5',
-        'runai_allocated_gpu_count_per_pod{clusterId="c1",node="n1",pod_name="p",'
-        'pod_namespace="runai-a",pod_uuid="u"} 0.5',
+        'node="n1",pod_name="p",pod_namespace="runai-a",pod_uuid="u"} 0.5',
     ):
         assert line in text
 
