@@ -1,0 +1,109 @@
+"""The planner's loop against a scripted API server: what is written, and what people are told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from extender.cluster.picture import HoldState, Picture
+from extender.controllers import planning
+from extender.controllers.planning import PlanningLoop
+from extender.kube.events import EventRecorder
+from extender.model import names
+from extender.planning.planner import Planner
+from extender.planning.settings import Settings
+from tests.builders import NAMESPACE, node, pod, uid, world
+from tests.edges.stub import Answer, StubApi, failure, reply
+
+PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
+EVENTS = f"/api/v1/namespaces/{NAMESPACE}/events"
+
+
+@asynccontextmanager
+async def running(picture: Picture, answer: Answer) -> AsyncIterator[StubApi]:
+    async with StubApi() as api:
+        api.script = [answer]
+        events = EventRecorder(api.client)
+        loop = PlanningLoop(api.client, picture, Planner(picture, Settings()), events, lambda: True)
+        tasks = [asyncio.create_task(loop.run()), asyncio.create_task(events.run())]
+        try:
+            yield api
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def until(claim: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not claim():
+            await asyncio.sleep(0.005)
+
+
+def said(api: StubApi) -> set[tuple[str, str]]:
+    """(whom, reason) of every Event so far."""
+    bodies = [body for (_, path, _), body in zip(api.requests, api.bodies, strict=True) if path == EVENTS]
+    return {(body["involvedObject"]["name"], body["reason"]) for body in bodies}
+
+
+def sent(api: StubApi, path: str) -> list[Any]:
+    return [body for (_, at, _), body in zip(api.requests, api.bodies, strict=True) if at == path]
+
+
+def contended() -> Picture:
+    """A training on the only GPU, and interactive work of its project that waits for it."""
+    picture = world(node("n", gpus=1))
+    picture.upsert_pod(pod("train", gpus=1, on="n", indices=[0]))
+    gated = replace(pod("build", gpus=1, priority_class="build"), gates=(names.SCHEDULING_GATE,))
+    picture.upsert_pod(gated)
+    return picture
+
+
+@pytest.mark.asyncio
+async def test_an_eviction_is_told_to_both_once_it_is_one() -> None:
+    async with running(contended(), reply({}, 201)) as api:
+        await until(lambda: said(api) >= {("train", "Preempted"), ("build", "WaitingForOthers")})
+        assert len(sent(api, f"{PODS}/train/eviction")) == 1
+
+
+@pytest.mark.asyncio
+async def test_a_budget_that_forbids_an_eviction_is_told_to_who_waits_and_tried_again_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(planning, "_BUDGET_REST_S", 0.2)
+    picture = contended()
+    async with running(picture, failure(429, "DisruptionBudget")) as api:
+        await until(lambda: len(sent(api, f"{PODS}/train/eviction")) >= 2)
+        await until(lambda: ("build", "EvictionRefused") in said(api))
+        assert ("train", "Preempted") not in said(api)
+        held = picture.pods[uid("train")].hold
+        assert held is not None
+        assert held.state is HoldState.BOUND
+
+
+@pytest.mark.asyncio
+async def test_a_pod_that_kube_scheduler_put_aside_is_nominated_and_touched() -> None:
+    picture = world(node("n", gpus=1))
+    picture.upsert_pod(replace(pod("p", gpus=1), unschedulable=True))
+    async with running(picture, reply({})) as api:
+        await until(lambda: bool(sent(api, f"{PODS}/p")))
+        assert sent(api, f"{PODS}/p/status")[0]["status"] == {"nominatedNodeName": "n"}
+        assert names.WAKE_ANNOTATION in sent(api, f"{PODS}/p")[0]["metadata"]["annotations"]
+
+
+@pytest.mark.asyncio
+async def test_why_a_gang_waits_is_told_when_it_has_stood_for_a_moment() -> None:
+    picture = world(node("n", gpus=1))
+    first = replace(pod("p", gpus=2), gates=(names.SCHEDULING_GATE,))
+    picture.upsert_pod(first)
+    async with running(picture, reply({}, 201)) as api:
+        await asyncio.sleep(0.05)
+        picture.upsert_pod(replace(pod("q", gpus=3), gates=(names.SCHEDULING_GATE,)))
+        picture.delete_pod(uid("p"))
+        await until(lambda: bool(said(api)))
+        assert said(api) == {("q", "NotEnoughResources")}
