@@ -7,7 +7,7 @@ gates are to be lifted, pods to be evicted, and why the others wait.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 
@@ -301,9 +301,9 @@ class Planner:
         ledger = self._picture.ledger(hold.placement.node)
         return ledger is None or ledger.pool == pool
 
-    def _cooling_nodes(self, pod: Pod) -> tuple[NodeName, ...]:
+    def _cooling_nodes(self, pod: Pod) -> Collection[NodeName]:
         if self._resting.get(pod.uid, (0.0, 0.0))[0] > self._clock:
-            return tuple(self._picture.table.row_of)
+            return self._picture.table.row_of.keys()
         nodes = self._cooling.get(pod.uid)
         return tuple(node for node, (until, _) in nodes.items() if until > self._clock) if nodes else ()
 

@@ -51,9 +51,9 @@ def find_seat(view: View, job: Job, member: Member, within: Bools | None, look: 
     if pod.gpu.memory_mib:
         # By memory the price depends on the node: where the queue cannot pay it, the pod does not fit.
         fitting &= score.shares(pod.gpu, table.arrays()) * pod.gpu.devices <= view.gpu_headroom(job)
-    for name in view.settings.cooling(pod):
-        if name in table.row_of:
-            fitting[table.row_of[name]] = False
+    cooling = view.settings.cooling(pod)
+    if cooling:
+        fitting[[table.row_of[name] for name in cooling if name in table.row_of]] = False
     merit = np.where(fitting, values, score.INFEASIBLE)
     contended = [table.row_of[name] for name in view.whatif.contended() if name in table.row_of]
     if not contended or look is Look.FUTURE:
