@@ -43,7 +43,7 @@ HERE = Path(__file__).parent
 _TOP = frozenset(["id", "title", "why", "needs", "gates", "environment", "nodes", "projects", "departments", "steps"])
 _WITHIN_S = 45.0
 _POLL_S = 0.2
-_REST_S = 1.0
+_REST_S = 1.6  # longer than news waits to be told
 _AT_ONCE = 8
 _SHOWN = 12
 
