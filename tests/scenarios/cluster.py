@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import time
@@ -92,6 +93,10 @@ class Cluster(ABC):
         while pods := (await self.client.list("/api/v1/pods"))[0]:
             assert time.monotonic() < deadline, f"{len(pods)} pods do not go away"
             await self._delete_all("api/v1/pods")
+            for metadata in [pod["metadata"] for pod in pods if pod["metadata"].get("finalizers")]:
+                path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
+                with contextlib.suppress(NotFoundError):
+                    await self.client.patch(path, {"metadata": {"finalizers": None}})
             await asyncio.sleep(0.1)
         for kind in ("projects", "departments"):
             await self._delete_all(f"apis/{names.RUN_AI_GROUP}/v1/{kind}")
