@@ -105,13 +105,21 @@ class Expectations:
         )
         return events
 
-    async def calm(self) -> Json:
-        """What must not move while nothing happens: where pods are, who was evicted, and what we have said."""
-        pods, _ = await self._client.list("/api/v1/pods")
+    async def calm(self, pods: frozenset[str] | None = None) -> Json:
+        """What must not move while nothing happens: where pods are, who was evicted, what we said about them.
+
+        pods: their uids; without, all that there are.
+        """
+        listed, _ = await self._client.list("/api/v1/pods")
+        known = pods or frozenset(pod["metadata"]["uid"] for pod in listed)
+        events = await self._ours()
         return {
-            "places": {_key(pod): (pod["metadata"]["uid"], pod["spec"]["nodeName"]) for pod in pods if _runs(pod)},
+            "pods": known,
+            "places": {_key(pod): (pod["metadata"]["uid"], pod["spec"]["nodeName"]) for pod in listed if _runs(pod)},
             "said": sorted(
-                (event["metadata"]["uid"], event["reason"], event["message"]) for event in await self._ours()
+                (event["metadata"]["uid"], event["reason"], event["message"])
+                for event in events
+                if event["reason"] in _EVICTED or event["involvedObject"]["uid"] in known
             ),
         }
 

@@ -369,7 +369,7 @@ class Run:
             before = now
             await asyncio.sleep(_REST_S)
         await asyncio.sleep(value["seconds"])
-        after = await self._expectations.calm()
+        after = await self._expectations.calm(before["pods"])
         assert before == after, f"before: {before}\nafter: {after}"
 
     async def _step_no_prioritize(self, _: None) -> None:
