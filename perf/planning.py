@@ -29,6 +29,7 @@ Json = dict[str, Any]
 Say = Callable[[str], None]
 
 HOLDER, ASKER = "holder", "asker"  # who has the cluster, and who asks
+SHORT, OVER = "no room", "over limit"  # why a long queue waits
 _ONE, _NODE = objects.Shape(gpus=1), objects.Shape(gpus=8, cpu_milli=16_000, memory_mib=131_072)
 _GATES = (names.SCHEDULING_GATE,)
 _TTL_S = 120.0
@@ -37,12 +38,12 @@ _TTL_S = 120.0
 class Cluster:
     """A picture and its planner, and pods to put there. `holder` deserves `deserved` GPUs, every other project 8."""
 
-    def __init__(self, nodes: int, deserved: int, projects: Iterable[str] = (ASKER,), *, limit: int | None = None):
+    def __init__(self, nodes: int, deserved: int, projects: Iterable[str] = (ASKER,), *, may_hold: bool = True):
         self.picture = Picture()
         self.planner = Planner(self.picture, Settings(), seat_ttl_s=_TTL_S)
         quotas = {HOLDER: deserved} | dict.fromkeys(projects, 8)
         for name, gpus in quotas.items():
-            most = Quota() if limit is None or name == HOLDER else Quota(limit * GPU)
+            most = Quota() if may_hold or name == HOLDER else Quota(0)
             self.picture.upsert_project(Project(Queue(name, deserved=Quota(gpus * GPU), limit=most)))
             self.picture.upsert_namespace(name, name)
         self.nodes: list[Node] = [node_wire.parse(objects.node(index)) for index in range(nodes)]
@@ -113,9 +114,9 @@ def planning(nodes: int, members: int, waiting: int, projects: int, rounds: int,
     for name, measure in cases.items():
         say(f"planning: {name}, {nodes} nodes")
         result["ms"][name] = stats.spread(_quietly(measure)).as_json()
-    for kind, limit in (("short", None), ("over limit", 8)):
+    for kind in (SHORT, OVER):
         say(f"planning: {waiting} jobs wait in {projects} projects, {kind}")
-        for name, took in _backlog(nodes, waiting, projects, limit, rounds).items():
+        for name, took in _backlog(nodes, waiting, projects, rounds, may_hold=kind == SHORT).items():
             result["ms"][f"{name}, {kind}"] = stats.spread(took).as_json()
     return result
 
@@ -169,14 +170,14 @@ def _reclaim(nodes: int, rounds: int) -> list[float]:
     return took[1:]
 
 
-def _backlog(nodes: int, waiting: int, projects: int, limit: int | None, rounds: int) -> dict[str, list[float]]:
+def _backlog(nodes: int, waiting: int, projects: int, rounds: int, *, may_hold: bool) -> dict[str, list[float]]:
     """Jobs of all shapes wait in a full cluster.
 
     pass: everything is tried for all of them. end: a pod of yet another project ends. arrival: one more job comes.
-    limit: GPUs that each waiting project may have, and has: what ends is then for none of them.
+    may_hold: whether their projects may have anything at all: else what ends is for none of them.
     """
     queues = [f"project-{number:03d}" for number in range(projects)]
-    cluster = Cluster(nodes, nodes * objects.GPUS, queues, limit=limit)
+    cluster = Cluster(nodes, nodes * objects.GPUS, queues, may_hold=may_hold)
     running = cluster.fill(nodes * objects.GPUS)
     for number in range(waiting):
         cluster.pod(queues[number % projects], objects.SHAPES[number // projects % len(objects.SHAPES)])
