@@ -427,9 +427,10 @@ class Picture:
     def judge(self, record: PodRecord, verdict: Verdict | None) -> None:
         """Remember the latest "no" about a pod, None for a "yes"."""
         if record.verdict != verdict:
+            if (record.verdict is None or verdict is None) and not record.pod.is_gated:
+                self.stirred.add(record.pod.uid)  # the first "no" says that kube-scheduler has asked for it
             record.verdict = verdict
             self.revision += 1
-            self.stirred.add(record.pod.uid)
 
     def _learn(self, pod: Pod) -> None:
         memory_mib = self.table.smallest_gpu_memory_mib() if pod.gpu.memory_mib else 0

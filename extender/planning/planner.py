@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import inf
 
 from extender.cluster.picture import HoldState, Picture, PodRecord
@@ -19,11 +20,13 @@ from extender.model.names import NodeName, PodUID, ProjectName
 from extender.model.pod import Pod
 from extender.model.verdict import Reason, Verdict, no
 from extender.packing.strategy import Strategy
+from extender.planning.explain import hangs_on_the_queue
+from extender.planning.lines import Feed, Line, Refusal
 from extender.planning.plan import Action, Eviction, Plan, PlannedSeat, plan
 from extender.planning.roster import Roster
 from extender.planning.settings import Settings
 
-_OF_A_CLASS = 64  # gangs that ask for the same, given to one plan
+_OF_A_LINE = 64  # gangs that ask for the same, looked at in one plan
 _NEVER = (-1, -1)
 _NOTHING = Plan((), (), ())
 _FIRST_COOLING_S = 1.0  # kube-scheduler may not have seen a new node yet, or that somebody has left it
@@ -95,11 +98,9 @@ class Planner:
         self.roster.refresh(now)
         if self._allocated_at == (self._picture.generation, self.roster.version):
             return
-        has_more = self.roster.has_more(_OF_A_CLASS)
-        seated = self._decide(_ALLOCATING, (), now, clock)
         # With more behind those that got a seat we are not done: but the verbs must have their turn in between.
-        done = (self._picture.generation, self.roster.version)
-        self._allocated_at = _NEVER if has_more and seated else done
+        is_done = self._decide(_ALLOCATING, (), now, clock)
+        self._allocated_at = (self._picture.generation, self.roster.version) if is_done else _NEVER
 
     def take_back(self, now: float, clock: float) -> None:
         """Let others make way for gangs that wait, and evict stale gangs. Cost: all gangs of the cluster."""
@@ -114,35 +115,42 @@ class Planner:
         self._decide(_TAKING_BACK, holding, now, clock)
 
     def _decide(self, actions: Sequence[Action], holding: Iterable[Gang], now: float, clock: float) -> bool:
-        """Plan pool by pool; a gang that may go to several is tried in the first, then the next. True: some seats."""
-        waiting = {gang.key: self.roster.pools_of(gang.key) for gang in self.roster.waiting(_OF_A_CLASS)}
+        """Plan pool by pool; a gang that may go to several is tried in the first, then the next. False: more waits,
+        and might be seated now.
+        """
         held: dict[str, list[Gang]] = {}
         for gang in holding:
-            if gang.key not in waiting:
-                held.setdefault(self.roster.pools_of(gang.key)[0], []).append(gang)
+            held.setdefault(self.roster.pools_of(gang.key)[0], []).append(gang)
+        lines = self.roster.lines()
+        if not held:
+            lines = [line for line in lines if line.refusal is None or line.refusal.opened != self._opened]
         seated: set[str] = set()
         verdicts: dict[str, Verdict] = {}
+        refused: dict[Line, Verdict] = {}
+        is_cut = False
         turn = 0
         while True:
-            tried: dict[str, list[str]] = {} if turn else {pool: [] for pool in held}
-            for key, pools in waiting.items():
-                if key not in seated and turn < len(pools):
-                    tried.setdefault(pools[turn], []).append(key)
+            tried: dict[str, list[Line]] = {} if turn else {pool: [] for pool in held}
+            for line in lines:
+                if turn < len(line.pools) and line.turns:
+                    tried.setdefault(line.pools[turn], []).append(line)
             if not tried:
                 break
-            for pool, keys in sorted(tried.items()):
-                gangs = [self.roster.in_pool(key, pool) for key in keys]
-                made = self._plan(pool, [*gangs, *held.get(pool, ())], actions, now)
+            for pool in sorted(tried):
+                made, feeds = self._plan(pool, held.get(pool, ()), tried[pool], actions, now)
                 self._apply(made, clock)
                 seated |= {seat.gang for seat in made.seats}
                 for one in made.explanations:
                     verdicts.setdefault(one.gang, one.verdict)
+                for feed in feeds:
+                    is_cut = is_cut or feed.is_cut
+                    if feed.verdict is not None:
+                        refused.setdefault(feed.line, feed.verdict)
                 # What was decided holds for the next pool: gangs are looked at as they are now.
                 self.roster.refresh(now)
-                waiting = {key: pools for key, pools in waiting.items() if self.roster.is_waiting(key)}
             turn += 1
-        self._explain({key: verdict for key, verdict in verdicts.items() if key not in seated})
-        return bool(seated)
+        self._explain({key: verdict for key, verdict in verdicts.items() if key not in seated}, refused)
+        return not (seated and is_cut)
 
     @property
     def is_behind(self) -> bool:
@@ -214,7 +222,10 @@ class Planner:
             if record.hold is not None and record.hold.state is HoldState.PROMISED:
                 self._picture.release(record.pod.uid)
 
-    def _plan(self, pool: str, gangs: Sequence[Gang], actions: Sequence[Action], now: float) -> Plan:
+    def _plan(
+        self, pool: str, gangs: Sequence[Gang], lines: Sequence[Line], actions: Sequence[Action], now: float
+    ) -> tuple[Plan, list[Feed]]:
+        opened = self._opened
         promised = [record for record in self._picture.provisional() if self._is_promised(record, pool)]
         given = {gang.key for gang in gangs}
         # Promised places stay promised, whether their gangs are looked at in this plan or not.
@@ -222,15 +233,58 @@ class Planner:
         leaving = (gang for gang in self.roster.on_their_way_out() if pool in self.roster.pools_of(gang.key))
         beside |= {gang.key: gang for gang in leaving}
         more = [gang for key, gang in beside.items() if key not in given]
-        if not gangs and not more:
-            return _NOTHING
         with self._picture.set_aside(promised):
-            made = plan(self._picture, self._tree(pool), [*gangs, *more], self._settings_in(pool), now, actions)
+            tree = self._tree(pool)
+            feeds = self._feeds(pool, lines, tree, all_=actions is not _ALLOCATING)
+            if not feeds and not gangs and not more:
+                return _NOTHING, []
+            made = plan(self._picture, tree, [*gangs, *more], self._settings_in(pool), now, actions, feeds)
+        for feed in feeds:
+            feed.line.refusal = self._refusal(feed, opened, None if made.seats else tree)
         renewed = {seat.uid for seat in made.seats}
         for record in promised:
             if record.pod.uid not in renewed:
                 self._picture.release(record.pod.uid)  # cannot be kept: its node has gone, or its devices
-        return made
+        return made, feeds
+
+    def _feeds(self, pool: str, lines: Iterable[Line], tree: QuotaTree, *, all_: bool) -> list[Feed]:
+        """Lines that may find a place now; with `all_` the others as well, with what is known of them."""
+        gang_of = partial(self.roster.in_pool, pool=pool)
+        paths: dict[ProjectName, object] = {}
+        feeds = []
+        for line in lines:
+            known, verdict = line.refusal, None
+            if known is not None:
+                if line.queue not in paths:
+                    paths[line.queue] = self._path(tree, line.queue)
+                if known.opened == self._opened or known.standing == paths[line.queue]:
+                    verdict = known.verdict
+            if verdict is None or all_:
+                feeds.append(Feed(line, gang_of, _OF_A_LINE, verdict))
+        return feeds
+
+    def _refusal(self, feed: Feed, opened: object, tree: QuotaTree | None) -> Refusal | None:
+        """What is to be remembered of a line; nothing where it depends on the pool.
+
+        tree: what the refusal may hang on; None when seats that were given since are not in it.
+        """
+        line, verdict = feed.line, feed.verdict
+        if verdict is None or len(line.pools) > 1:
+            return None
+        hangs = hangs_on_the_queue(verdict)
+        return Refusal(verdict, opened, self._path(tree, line.queue) if tree is not None and hangs else None)
+
+    @property
+    def _opened(self) -> object:
+        """Stands as long as nothing has come free."""
+        return (self._picture.generation, self.roster.departures)
+
+    def _path(self, tree: QuotaTree, queue: ProjectName) -> object:
+        """What a queue and those above it hold and may hold, and what a request by memory may cost there."""
+        standing = tree.projects.get(queue)
+        above = () if standing is None else tuple(standing.path())
+        usage = tuple((*one.allocated, *one.non_preemptible, *one.limit, *one.quota) for one in above)
+        return (usage, self._picture.node_version)
 
     def _settings_in(self, pool: str) -> Settings:
         gpu, cpu = self._strategies(pool)
@@ -283,16 +337,29 @@ class Planner:
             else:
                 self._promised(record, seat)
 
-    def _explain(self, why: Mapping[str, Verdict]) -> None:
+    def _explain(self, why: Mapping[str, Verdict], refused: Mapping[Line, Verdict]) -> None:
         """Keep what was found out about gangs that wait; what is news goes into the orders."""
+        for line in self.roster.lines():
+            verdict = refused.get(line) or (line.refusal.verdict if line.refusal is not None else None)
+            if verdict is None:
+                continue
+            # All of a line hear why they wait; that it is another reason now, only those in front.
+            anew = [turn[2] for turn in line.turns[:_OF_A_LINE]] if verdict != line.told else []
+            for key in (*line.untold, *anew):
+                self._tell(key, verdict)
+            line.told = verdict
+            line.untold.clear()
         for key, verdict in why.items():
-            if self.verdicts.get(key) != verdict:
-                self.verdicts[key] = self.orders.refused[key] = verdict
-            for record in self.roster.members(key):
-                if record.hold is None:
-                    self._picture.judge(record, verdict)
+            self._tell(key, verdict)
         for key in [key for key in self.verdicts if not self.roster.is_waiting(key)]:
             del self.verdicts[key]
+
+    def _tell(self, key: str, verdict: Verdict) -> None:
+        if self.verdicts.get(key) != verdict:
+            self.verdicts[key] = self.orders.refused[key] = verdict
+        for record in self.roster.members(key):
+            if record.hold is None:
+                self._picture.judge(record, verdict)
 
     def _is_promised(self, record: PodRecord, pool: str) -> bool:
         hold = record.hold
