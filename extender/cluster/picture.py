@@ -134,6 +134,7 @@ class Picture:
         moved = [] if same else list(ledger.pods.values())
         for pod, _ in moved:
             ledger.remove(pod.uid)
+            self.stirred.add(pod.uid)
         self._change_pool(ledger.node, node)
         ledger.node = node
         for pod, placement in moved:
@@ -160,6 +161,7 @@ class Picture:
             return
         orphans = self._ledgers[name] = NodeLedger()
         for pod, placement in counted:
+            self.stirred.add(pod.uid)
             orphans.add(pod, placement)
             self._recharge(self.pods[pod.uid])
 
@@ -536,6 +538,7 @@ class Picture:
         for uid in self._uids_of_group.get(key, ()):
             self._recharge(self.pods[uid])
             self.stirred.add(uid)
+        self.has_news = True
         self._opened_up()
 
     def _change_pool(self, before: Node | None, after: Node | None) -> None:

@@ -39,7 +39,12 @@ def consolidate(view: View) -> None:
         asks = signature(job)
         if asks in hopeless or _is_short(view, members):
             return False
-        others = [other for other in view.jobs.values() if other is not job and other.gang.preemptible]
+        may_move = view.settings.may_move
+        others = [
+            other
+            for other in view.jobs.values()
+            if other is not job and other.gang.preemptible and all(may_move(one.pod) for one in other.gang.active)
+        ]
         rules = Rules(lambda _: True, only_moves=True, most=view.settings.most_moves)
         # In order of victims first; then node by node, those first that lack least.
         helped = solve(view, job, units(view, others, lambda _: False), rules) or any(
@@ -199,6 +204,8 @@ def _for_each(view: View, help_: Callable[[Job, list[Member]], bool]) -> None:
             continue
         if job.gang.waits_until is not None and view.now < job.gang.waits_until:
             job.verdict = explain.too_early(job)
+        elif not view.settings.may_disrupt(job.gang.key):
+            job.verdict = explain.in_vain(job)
         else:
             view.serving = job.gang.key
             if _is_attainable(view, members) and help_(job, members):

@@ -31,6 +31,7 @@ _NEVER = (-1, -1)
 _NOTHING = Plan((), (), ())
 _FIRST_COOLING_S = 1.0  # kube-scheduler may not have seen a new node yet, or that somebody has left it
 _LONGEST_COOLING_S = 60.0
+_FIRST_IN_VAIN_S = 30.0
 _FIRST_REST_S = 60.0  # a pod that did not come for its seat: nobody else could have it meanwhile
 _LONGEST_REST_S = 3600.0
 _ALLOCATING = (Action.FULFIL, Action.ALLOCATE)
@@ -64,7 +65,9 @@ class Planner:
     ) -> None:
         self._picture = picture
         self._strategies = strategies or (lambda _: (settings.gpu_strategy, settings.cpu_strategy))
-        self._settings = replace(settings, cooling=self._cooling_nodes, may_evict=self._may_evict)
+        self._settings = replace(
+            settings, cooling=self._cooling_nodes, may_evict=self._may_evict, may_disrupt=self._may_disrupt
+        )
         self._seat_ttl_s = seat_ttl_s
         self._promise_ttl_s = promise_ttl_s
         self.roster = Roster(picture)
@@ -74,7 +77,10 @@ class Planner:
         self._trees: dict[str, QuotaTree] = {}  # by pool, as of the last plan
         self._totals: tuple[int, dict[str, Amounts]] = (-1, {})
         self._cooling: dict[PodUID, dict[NodeName, tuple[float, float]]] = {}  # until when, and how long
-        self._protected: dict[PodUID, float] = {}
+        self._protected: dict[PodUID, tuple[float, float]] = {}  # until when, and how long
+        self._served: set[str] = set()  # gangs for which others had to go
+        self._in_vain: dict[str, tuple[float, float]] = {}  # those that could not use it: until when, and how long
+        self.is_paused = False  # something is wrong with planning: pods that need no plan go on without
         self._resting: dict[PodUID, tuple[float, float]] = {}  # until when, and how long
         self._clock = 0.0
         self._again_at = inf  # when the next of these is over: what could not be decided may be then
@@ -118,9 +124,9 @@ class Planner:
         """Plan pool by pool; a gang that may go to several is tried in the first, then the next. False: more waits,
         and might be seated now.
         """
-        held: dict[str, list[Gang]] = {}
+        held: dict[str, list[str]] = {}
         for gang in holding:
-            held.setdefault(self.roster.pools_of(gang.key)[0], []).append(gang)
+            held.setdefault(self.roster.pools_of(gang.key)[0], []).append(gang.key)
         lines = self.roster.lines()
         if not held:
             lines = [line for line in lines if line.refusal is None or line.refusal.opened != self._opened]
@@ -137,7 +143,9 @@ class Planner:
             if not tried:
                 break
             for pool in sorted(tried):
-                made, feeds = self._plan(pool, held.get(pool, ()), tried[pool], actions, now)
+                # As they are now: what was decided for another pool or turn may have robbed them.
+                holders = [found for key in held.get(pool, ()) if (found := self.roster.gang(key)) is not None]
+                made, feeds = self._plan(pool, holders, tried[pool], actions, now)
                 self._apply(made, clock)
                 seated |= {seat.gang for seat in made.seats}
                 for one in made.explanations:
@@ -155,7 +163,11 @@ class Planner:
     @property
     def is_behind(self) -> bool:
         """Whether gangs wait that the last `allocate` did not see as they are now, or with what is free now."""
-        return bool(len(self.roster)) and self._allocated_at != (self._picture.generation, self.roster.version)
+        return (
+            not self.is_paused
+            and bool(len(self.roster))
+            and self._allocated_at != (self._picture.generation, self.roster.version)
+        )
 
     @property
     def may_take_back(self) -> bool:
@@ -189,16 +201,28 @@ class Planner:
     def eviction_failed(self, eviction: Eviction, clock: float, *, rest_s: float) -> None:
         """The API server did not let the pod go: it stays, and whoever it was to make way for is planned anew."""
         self.roster.leaving(eviction.uid, is_leaving=False)
-        self._protected[eviction.uid] = clock + rest_s
-        self._again_at = min(self._again_at, clock + rest_s)
+        self._protected[eviction.uid] = self._longer(self._protected.get(eviction.uid), clock, rest_s)
+        self._was_in_vain(eviction.beneficiary, clock, rest_s)
         self.drop_promises(eviction.beneficiary)
+
+    def is_served(self, eviction: Eviction) -> bool:
+        """Whether an eviction still has its purpose: a gang that keeps the place for itself, or a stale gang's end."""
+        return not eviction.beneficiary or any(
+            record.hold is not None and record.hold.state is HoldState.PROMISED
+            for record in self.roster.members(eviction.beneficiary)
+        )
+
+    def asked_for(self, uid: PodUID, clock: float) -> None:
+        """kube-scheduler has come for a pod that was thought not to be wanted."""
+        if self._resting.pop(uid, None) is not None:
+            self._allocated_at = _NEVER
+            self._clock = clock
 
     def seat_expired(self, uid: PodUID, clock: float) -> None:
         """A pod did not come for its seat in time: something that we do not see keeps it. It rests, ever longer."""
-        _, rest_s = self._resting.get(uid, (0.0, _FIRST_REST_S / 2))
-        rest_s = min(2 * rest_s, _LONGEST_REST_S)
-        self._resting[uid] = (clock + rest_s, rest_s)
-        self._again_at = min(self._again_at, clock + rest_s)
+        self._resting[uid] = self._longer(self._resting.get(uid), clock, _FIRST_REST_S)
+        self.roster.is_tardy(uid)
+        self._blame(uid, clock)
 
     def turned_down(self, uid: PodUID, node: NodeName, clock: float) -> None:
         """kube-scheduler did not offer the node of a planned seat: the gang gives up its seats.
@@ -209,12 +233,29 @@ class Planner:
         cooling_s = min(2 * nodes.get(node, (0.0, _FIRST_COOLING_S / 2))[1], _LONGEST_COOLING_S)
         nodes[node] = (clock + cooling_s, cooling_s)
         self._again_at = min(self._again_at, clock + cooling_s)
+        self._blame(uid, clock)
         gang = self.roster.gang_of(uid)
         members = [uid] if gang is None else [member.pod.uid for member in gang.members]
         for one in members:
             record = self._picture.pods.get(one)
             if record is not None and record.hold is not None and record.hold.state is HoldState.RESERVED:
                 self._picture.release(one)
+
+    def _blame(self, uid: PodUID, clock: float) -> None:
+        """A seat was of no use: where others had to go for it, nobody has to for a while, longer each time."""
+        gang = self.roster.gang_of(uid)
+        if gang is not None and gang.key in self._served:
+            self._was_in_vain(gang.key, clock, _FIRST_IN_VAIN_S)
+
+    def _was_in_vain(self, key: str, clock: float, first_s: float) -> None:
+        if key:
+            self._in_vain[key] = self._longer(self._in_vain.get(key), clock, first_s)
+
+    def _longer(self, before: tuple[float, float] | None, clock: float, first_s: float) -> tuple[float, float]:
+        """Until when, and how long, this time: twice as long as the time before."""
+        length_s = first_s if before is None else min(2 * before[1], _LONGEST_REST_S)
+        self._again_at = min(self._again_at, clock + length_s)
+        return clock + length_s, length_s
 
     def drop_promises(self, key: str) -> None:
         """A gang gives up what it was promised, and waits like everybody."""
@@ -319,6 +360,12 @@ class Planner:
 
     def _apply(self, made: Plan, clock: float) -> None:
         for eviction in made.evictions:
+            if eviction.beneficiary:
+                self._served.add(eviction.beneficiary)
+            hold = self._picture.pods[eviction.uid].hold
+            if hold is not None and hold.state is HoldState.RESERVED:
+                self._picture.release(eviction.uid)  # it has not even started: it gives its seat back and waits
+                continue
             self.roster.leaving(eviction.uid)
             self.orders.evictions.append(eviction)
         for seat in made.seats:
@@ -355,8 +402,10 @@ class Planner:
             del self.verdicts[key]
 
     def _tell(self, key: str, verdict: Verdict) -> None:
-        if self.verdicts.get(key) != verdict:
-            self.verdicts[key] = self.orders.refused[key] = verdict
+        before = self.verdicts.get(key)
+        self.verdicts[key] = verdict
+        if before is None or before.reason is not verdict.reason:
+            self.orders.refused[key] = verdict  # that the numbers moved is no news
         for record in self.roster.members(key):
             if record.hold is None:
                 self._picture.judge(record, verdict)
@@ -375,7 +424,8 @@ class Planner:
         return tuple(node for node, (until, _) in nodes.items() if until > self._clock) if nodes else ()
 
     def _ends(self) -> Iterator[float]:
-        yield from self._protected.values()
+        yield from (until for until, _ in self._protected.values())
+        yield from (until for until, _ in self._in_vain.values())
         yield from (until for until, _ in self._resting.values())
         yield from (until for nodes in self._cooling.values() for until, _ in nodes.values())
 
@@ -390,6 +440,12 @@ class Planner:
         for notes in (self._cooling, self._protected, self._resting):
             for uid in [uid for uid in notes if uid not in self._picture.pods]:
                 del notes[uid]
+        for key in [key for key in self._in_vain if key not in self.roster.gangs]:
+            del self._in_vain[key]
+        self._served &= self.roster.gangs.keys()
 
     def _may_evict(self, pod: Pod) -> bool:
-        return self._protected.get(pod.uid, 0.0) <= self._clock
+        return self._protected.get(pod.uid, (0.0, 0.0))[0] <= self._clock
+
+    def _may_disrupt(self, key: str) -> bool:
+        return self._in_vain.get(key, (0.0, 0.0))[0] <= self._clock

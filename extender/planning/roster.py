@@ -20,12 +20,13 @@ from extender.model import names
 from extender.model.amounts import NOTHING, Amounts
 from extender.model.gang import Gang, Member, MemberState, SubGroup, Topology, cost
 from extender.model.names import PodUID, ProjectName
-from extender.model.pod import Phase
+from extender.model.pod import Phase, Pod
 from extender.model.queue import PodGroup, SubGroupSpec, TopologyConstraint
 from extender.model.timestamps import seconds
 from extender.planning.lines import Line, Need
 from extender.planning.view import fill_of
 
+_AWAIT_GROUP_S = 5.0
 _HELD = {HoldState.PROMISED: MemberState.NOMINATED}  # every other hold: its node
 
 
@@ -42,6 +43,9 @@ class Roster:
         self._ahead_after_s = ahead_after_s
         self._ahead_from_nodes = ahead_from_nodes
         self._unasked: dict[PodUID, float] = {}  # no gate, no answer yet → since when, the longest first
+        self._groupless: dict[PodUID, float] = {}  # whose PodGroup has yet to come → since when, the longest first
+        self._waived: set[PodUID] = set()  # those who waited for one long enough
+        self._tardy: set[str] = set()  # gangs that did not come for a seat
         self._overdue: dict[PodUID, bool] = {}  # whether it is to be seated ahead: once, not again
         self.version = 0
         self.departures = 0
@@ -83,6 +87,7 @@ class Roster:
         """Take in every pod that changed. Cost: the pods of their gangs."""
         stirred, self._picture.stirred = self._picture.stirred, set()
         stirred |= self._become_overdue(now)
+        stirred |= self._tire_of_waiting(now)
         changed: dict[str, None] = {}
         for uid in stirred:
             before = self._key_of.get(uid)
@@ -99,6 +104,8 @@ class Roster:
             if after is None:
                 self._leaving.discard(uid)
                 self._overdue.pop(uid, None)
+                self._groupless.pop(uid, None)
+                self._waived.discard(uid)
                 continue
             if before != after:
                 self._key_of[uid] = after
@@ -157,6 +164,13 @@ class Roster:
             found = self._elsewhere[(key, pool)] = replace(gang, confined_to=self._confinement(gang, pool))
         return found
 
+    def is_tardy(self, uid: PodUID) -> None:
+        """A pod did not come for its seat: its gang waits in a line of its own, in nobody's way."""
+        key = self._key_of.get(uid)
+        if key is not None:
+            self._tardy.add(key)
+            self._picture.stirred.add(uid)
+
     def is_waiting(self, key: str) -> bool:
         return key in self._waiting
 
@@ -169,7 +183,8 @@ class Roster:
         return 1 + sum(bisect_left(line.turns, gang.turn) for line in lines)
 
     def members(self, key: str) -> Iterator[PodRecord]:
-        return (self._picture.pods[uid] for uid in self._members.get(key, ()))
+        pods = self._picture.pods
+        return (pods[uid] for uid in self._members.get(key, ()) if uid in pods)
 
     def _is_settled(self, key: str) -> bool:
         """Whether it is a pod on its own that has its place, or that kube-scheduler has yet to ask about: nearly all
@@ -203,6 +218,7 @@ class Roster:
             self._members.pop(key, None)
             self._gangs.pop(key, None)
             self._stale_since.pop(key, None)
+            self._tardy.discard(key)
             return
         records = [self._picture.pods[uid] for uid in uids]
         gang = self._gangs[key] = self._gang(key, records, self._now)
@@ -240,7 +256,7 @@ class Roster:
             stale_after_s=group.stale_after_s,
             waits_until=created + group.preemption_delay_s if group.preemption_delay_s else None,
         )
-        done = MemberState.DONE in gang.by_state
+        done = MemberState.DONE in gang.by_state or (group.stale_after_s is not None and group.stale_after_s < 0)
         if holding and not gang.is_met and not done:
             self._stale_since.setdefault(key, now)
         else:
@@ -291,13 +307,38 @@ class Roster:
         self._overdue |= dict.fromkeys(due, True)
         return due
 
+    def _tire_of_waiting(self, now: float) -> set[PodUID]:
+        due: set[PodUID] = set()
+        for uid, since in self._groupless.items():
+            if now - since < _AWAIT_GROUP_S:
+                break
+            due.add(uid)
+        for uid in due:
+            del self._groupless[uid]
+        self._waived |= due
+        return due
+
+    def _awaits_group(self, pod: Pod, now: float) -> bool:
+        """Whether the PodGroup that says how many start together may still be on its way: pods and PodGroups come by
+        watches of their own, and ours are made after the pods.
+        """
+        if not pod.group and pod.owner_kind not in names.GANG_KINDS:
+            return False
+        if self._picture.membership.group_of(pod) is not None:
+            self._groupless.pop(pod.uid, None)
+            return False
+        if pod.uid in self._waived:
+            return False
+        self._groupless.setdefault(pod.uid, now)
+        return True
+
     def _member(self, record: PodRecord, now: float) -> Member | None:
         """None for a pod that counts in no way: on its way out without a place, or waiting for gates of others."""
         pod, hold = record.pod, record.hold
         if pod.is_finished:
             state = MemberState.DONE if pod.phase is Phase.SUCCEEDED else MemberState.FAILED
         elif hold is None:
-            if pod.deleting or pod.gpu_error or pod.is_gated_by_others:
+            if pod.deleting or pod.gpu_error or pod.is_gated_by_others or self._awaits_group(pod, now):
                 return None
             ahead = self._overdue.get(pod.uid)
             known = pod.is_gated or pod.unschedulable or record.verdict is not None or self._is_group(record)
@@ -328,6 +369,7 @@ class Roster:
             gang.topology,
             gang.confined_to,
             tuple(sorted(gang.held.items())),
+            gang.key in self._tardy,
             len(gang.in_state(MemberState.NOMINATED)),
             pools,
             gang.key if gang.has_affinity else "",  # of those with affinity, each has its own neighbours

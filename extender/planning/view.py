@@ -137,14 +137,21 @@ class View:
         known = memory[memory > 0]
         self._least_gpu_memory = int(known.min()) if known.size else 0
         self._most_gpu_memory = int(known.max()) if known.size else 0
-        tree.refresh()
+        try:
+            self._begin(gangs, feeds)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, gangs: Iterable[Gang], feeds: Iterable[Feed]) -> None:
+        self.tree.refresh()
         for gang in gangs:
             self._open(gang)
         for job in self.waiting:
             for member in job.gang.in_state(MemberState.NOMINATED):
                 self._renew(job, member)
         for feed in feeds:
-            if feed.line.queue in tree.projects:
+            if feed.line.queue in self.tree.projects:
                 self.feeds.append(feed)
                 continue
             while feed.next_key(self.jobs) is not None:
@@ -176,7 +183,12 @@ class View:
         """Keep the promise of an earlier plan; where it cannot be kept any more, the member waits like any other."""
         placement = member.placement
         ledger = None if placement is None else self.whatif.ledger(placement.node)
-        if placement is None or ledger is None or not seats.is_free(ledger, member.pod, placement):
+        if placement is None or ledger is None or member.pod.uid in ledger.pods:
+            return
+        row = self.picture.table.row_of.get(placement.node)
+        if row is None or not self.picture.allowed.row(self.constraint_of(job, member.pod))[row]:
+            return  # cordoned since, or not ready any more
+        if not seats.is_free(ledger, member.pod, placement):
             return
         if job.standing.admits(self.cost_on(member.pod, placement), preemptible=job.gang.preemptible):
             self.seat(job, member, placement, promised=True)
