@@ -95,6 +95,7 @@ class Service:
                 cpu_strategy=settings.placement.cpu,
                 most_evictions=settings.max_evictions,
                 stale_after_s=settings.stale_gang_after_s,
+                may_move=lambda pod: pod.owner is not None,
             ),
             strategies=settings.strategies,
             seat_ttl_s=settings.reservation_ttl_s,

@@ -134,6 +134,7 @@ class Picture:
         moved = [] if same else list(ledger.pods.values())
         for pod, _ in moved:
             ledger.remove(pod.uid)
+            self.stirred.add(pod.uid)
         self._change_pool(ledger.node, node)
         ledger.node = node
         for pod, placement in moved:
@@ -160,6 +161,7 @@ class Picture:
             return
         orphans = self._ledgers[name] = NodeLedger()
         for pod, placement in counted:
+            self.stirred.add(pod.uid)
             orphans.add(pod, placement)
             self._recharge(self.pods[pod.uid])
 
@@ -427,9 +429,10 @@ class Picture:
     def judge(self, record: PodRecord, verdict: Verdict | None) -> None:
         """Remember the latest "no" about a pod, None for a "yes"."""
         if record.verdict != verdict:
+            if (record.verdict is None or verdict is None) and not record.pod.is_gated:
+                self.stirred.add(record.pod.uid)  # the first "no" says that kube-scheduler has asked for it
             record.verdict = verdict
             self.revision += 1
-            self.stirred.add(record.pod.uid)
 
     def _learn(self, pod: Pod) -> None:
         memory_mib = self.table.smallest_gpu_memory_mib() if pod.gpu.memory_mib else 0
@@ -535,6 +538,7 @@ class Picture:
         for uid in self._uids_of_group.get(key, ()):
             self._recharge(self.pods[uid])
             self.stirred.add(uid)
+        self.has_news = True
         self._opened_up()
 
     def _change_pool(self, before: Node | None, after: Node | None) -> None:

@@ -76,6 +76,10 @@ class NodeTable:
         """Which states some node is in."""
         return np.bincount(self.state_of(), minlength=self._states.count).astype(np.bool_)
 
+    def gpu_free(self) -> Ints:
+        """Milli-GPU of each row, of all its devices together."""
+        return self._states.view().total_free.take(self.state_of())
+
     def memory_free(self) -> Ints:
         """MiB of each row, may be negative."""
         self._put_in_order()

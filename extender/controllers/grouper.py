@@ -33,7 +33,6 @@ _REST_S = 10.0
 _PRUNE_FROM = 10_000
 
 # Kinds whose pods, or whose Jobs' pods, are one group together.
-_TOGETHER = frozenset({"JAXJob", "JobSet", "MPIJob", "PaddleJob", "PyTorchJob", "RayCluster", "TFJob", "XGBoostJob"})
 
 log = logs.get("grouper")
 
@@ -122,7 +121,7 @@ class Grouper:
                 # Of a kind that we may not read, or gone: what the pod itself tells has to do.
                 metadata = {"name": owner.name, "uid": owner.uid}
                 chain = [{"apiVersion": owner.api_version, "kind": owner.kind, "metadata": metadata}]
-            made_for = next((one for one in reversed(chain) if one.get("kind") in _TOGETHER), chain[0])
+            made_for = next((one for one in reversed(chain) if one.get("kind") in names.GANG_KINDS), chain[0])
         if grouping.skips(chain):
             return ""
         body = grouping.pod_group(made_for, chain, pod)

@@ -26,6 +26,7 @@ from extender.planning.plan import Action, Eviction
 from extender.planning.planner import Planner
 
 _TICK_S = 0.01
+_LONGEST_PAUSE_S = 30.0
 _LOOK_EVERY_S = 0.1
 _IDLE_PER_BUSY = 2.0  # a plan that took 10 ms leaves the loop to the verbs for 20
 _TAKE_BACK_EVERY_S = 0.25
@@ -72,22 +73,26 @@ class PlanningLoop:
 
     async def run(self) -> None:
         """Plan until cancelled; writes under way are cancelled with it."""
+        rest_s = _TICK_S
         try:
             while True:
                 began = time.perf_counter()
                 try:
                     self._round()
+                    self._planner.is_paused, rest_s = False, _TICK_S
                 except Exception:
-                    # The loop must survive whatever one round meets.
+                    # The loop must survive whatever one round meets, and say so less and less often.
                     log.exception("planning_failed")
-                await asyncio.sleep(max(_TICK_S, _IDLE_PER_BUSY * (time.perf_counter() - began)))
+                    self._planner.is_paused, rest_s = True, min(max(1.0, 2 * rest_s), _LONGEST_PAUSE_S)
+                await asyncio.sleep(max(rest_s, _IDLE_PER_BUSY * (time.perf_counter() - began)))
         finally:
             for task in self._under_way:
                 task.cancel()
 
     def _round(self) -> None:
         today, clock = time.time(), time.monotonic()
-        if not self._picture.has_news and not self._planner.is_behind and clock < self._look_at:
+        paused = self._planner.is_paused
+        if not paused and not self._picture.has_news and not self._planner.is_behind and clock < self._look_at:
             return  # nothing that cannot wait: the verbs go first
         self._picture.has_news = False
         self._look_at = clock + _LOOK_EVERY_S
@@ -156,6 +161,9 @@ class PlanningLoop:
             "deleteOptions": {"preconditions": {"uid": pod.uid}},
         }
         async with self._writes:
+            if not self._is_active() or not self._planner.is_served(eviction):
+                self._planner.roster.leaving(pod.uid, is_leaving=False)  # nobody would gain by it any more
+                return
             try:
                 await self._client.create(f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/eviction", body)
             except (NotFoundError, ConflictError):
@@ -185,8 +193,9 @@ class PlanningLoop:
         due = [key for key, (_, at) in takewhile(lambda item: item[1][1] <= clock, self._news.items())]
         for key in due:
             verdict, _ = self._news.pop(key)
-            if self._planner.verdicts.get(key) == verdict:
-                self._tell(key, verdict.reason.value, verdict.message)
+            current = self._planner.verdicts.get(key)
+            if current is not None and current.reason is verdict.reason:
+                self._tell(key, current.reason.value, current.message)
 
     def _tell_refused(self, eviction: Eviction, pod: Pod, why: str) -> None:
         text = f"Pod {pod.key} does not make way for now, {why}"

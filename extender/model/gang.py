@@ -219,6 +219,7 @@ class Gang:
                 one.pod.memory_mib,
                 one.pod.constraint,
                 one.pod.gpu_products,
+                one.pod.affinity,
                 self.leaf_of(one),
             )
             for one in self.waiting

@@ -27,6 +27,9 @@ QUEUE_LABELS = ("runai/queue", "kai.scheduler/queue", "project")  # a pod's proj
 # Written on pods by the admission webhook, taken off by the planner.
 SCHEDULING_GATE = "run.ai/queued"
 
+# Kinds whose pods start together: theirs wait for the PodGroup that is made for them.
+GANG_KINDS = frozenset({"JAXJob", "JobSet", "MPIJob", "PaddleJob", "PyTorchJob", "RayCluster", "TFJob", "XGBoostJob"})
+
 # Read from workloads and their pods when a PodGroup is made for them.
 SKIP_GROUPING_ANNOTATION = "kai.scheduler/skip-podgrouper"
 MIN_MEMBER_ANNOTATION = "kai.scheduler/batch-min-member"

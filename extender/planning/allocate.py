@@ -10,8 +10,9 @@ from extender.fairshare.order import JobKey, Turns, job_key
 from extender.model.amounts import Amounts
 from extender.model.gang import Member
 from extender.model.names import PodUID, ProjectName
-from extender.model.verdict import Verdict
+from extender.model.verdict import Reason, Verdict
 from extender.planning import explain
+from extender.planning.lines import Feed
 from extender.planning.place import next_members, place_next
 from extender.planning.seating import Look
 from extender.planning.view import Job, View
@@ -20,27 +21,35 @@ from extender.planning.view import Job, View
 class Backlog:
     """Jobs that wait, as it is their turn: the queue by fair share, then the job by priority, elastic state and age.
 
-    `jobs` are those that take part. Cost: O(log jobs + depth x log queues) a turn.
+    `jobs` are those that take part, and after them all that the view's feeds still have. Who is found hopeless is
+    passed over without a turn. Cost: O(log jobs + depth x log queues) a turn.
     """
 
-    def __init__(self, view: View, jobs: Iterable[Job]) -> None:
+    def __init__(self, view: View, jobs: Iterable[Job], is_hopeless: Callable[[Job | Feed], bool]) -> None:
         self._view = view
+        self._is_hopeless = is_hopeless
         self._turns = Turns(view.tree)
-        self._waiting: dict[ProjectName, list[tuple[JobKey, Job]]] = {}
+        self._waiting: dict[ProjectName, list[tuple[JobKey, Job | Feed]]] = {}
         for job in jobs:
             self._waiting.setdefault(job.gang.queue, []).append((turn_of(job), job))
+        for feed in view.feeds:
+            key = feed.next_key(view.jobs)
+            if key is not None:
+                self._waiting.setdefault(feed.line.queue, []).append((key, feed))
         for heap in self._waiting.values():
             heapq.heapify(heap)
-            self._offer(heap[0][1])
+            first = self._first(heap)
+            if first is not None:
+                self._offer(first)
 
-    def take(self, is_hopeless: Callable[[Job], bool]) -> Job | None:
-        """The next job; None when nobody waits. Jobs found hopeless are passed over without another turn."""
+    def take(self) -> Job | None:
+        """The next job; None when nobody waits."""
         while (standing := self._turns.first()) is not None:
             heap = self._waiting[ProjectName(standing.queue.name)]
-            while heap:
-                job = heapq.heappop(heap)[1]
-                if not is_hopeless(job):
-                    return job
+            job = self._first(heap)
+            if job is not None:
+                heapq.heappop(heap)
+                return job
             self._turns.offer(standing, None)
         return None
 
@@ -49,10 +58,27 @@ class Backlog:
         heap = self._waiting[job.gang.queue]
         if again:
             heapq.heappush(heap, (turn_of(job), job))
-        if heap:
-            self._offer(heap[0][1])
+        following = self._first(heap)
+        if following is not None:
+            self._offer(following)
         else:
             self._turns.offer(job.standing, None)
+
+    def _first(self, heap: list[tuple[JobKey, Job | Feed]]) -> Job | None:
+        """Who comes first in a queue, with the hopeless gone from the top; a feed gives its next job."""
+        while heap:
+            first = heap[0][1]
+            if self._is_hopeless(first):
+                heapq.heappop(heap)
+            elif isinstance(first, Job):
+                return first
+            else:
+                job = self._view.open(first)
+                key = first.next_key(self._view.jobs)
+                heapq.heapreplace(heap, (turn_of(job), job))
+                if key is not None:
+                    heapq.heappush(heap, (key, first))
+        return None
 
     def _offer(self, job: Job) -> None:
         self._turns.offer(job.standing, request_of(self._view, next_members(job)))
@@ -89,32 +115,45 @@ def _fulfil(view: View, job: Job, uid: PodUID) -> bool:
 
 def allocate(view: View) -> None:
     """Seat whoever can be seated without an eviction; the others get their verdict."""
-    backlog = Backlog(view, view.waiting)
     no_room: dict[object, Verdict] = {}
     over: dict[object, Verdict] = {}
 
-    def is_hopeless(job: Job) -> bool:
+    def is_hopeless(one: Job | Feed) -> bool:
         # Within one pass capacity only shrinks: who asks for the same as one that failed fails too.
-        asks = signature(job)
-        known = no_room.get(asks) or over.get((job.gang.queue, job.gang.preemptible, asks))
+        if isinstance(one, Feed) and one.verdict is not None:
+            return True
+        known = no_room.get(signature(one)) or over.get(of_queue(one))
         if known is None:
             return False
-        job.verdict = known
+        one.verdict = known
         return True
 
-    while (job := backlog.take(is_hopeless)) is not None:
+    backlog = Backlog(view, list(view.waiting), is_hopeless)
+    while (job := backlog.take()) is not None:
         job.verdict = attempt(view, job)
         if job.verdict is not None:
-            if explain.hangs_on_the_queue(job.verdict):
-                over[(job.gang.queue, job.gang.preemptible, signature(job))] = job.verdict
-            elif not job.seats and not job.gang.active and not _is_special(view, job):
-                no_room[signature(job)] = job.verdict
+            _condemn(view, job, no_room, over)
         backlog.done(job, again=job.verdict is None and bool(next_members(job)))
+
+
+def _condemn(view: View, job: Job, no_room: dict[object, Verdict], over: dict[object, Verdict]) -> None:
+    """The job got no seat: note of whom else that is true."""
+    assert job.verdict is not None
+    if explain.hangs_on_the_queue(job.verdict):
+        over[of_queue(job)] = job.verdict
+    elif job.verdict.reason is not Reason.NOT_ENOUGH_RESOURCES or _is_special(view, job):
+        return
+    elif not any(one.pod.gpu.memory_mib for one in job.gang.waiting):  # its price hangs on the queue
+        no_room[signature(job)] = job.verdict
+    if job.feed is not None and not job.seats:
+        job.feed.verdict = job.verdict
 
 
 def _is_special(view: View, job: Job) -> bool:
     """Whether the nodes it may have differ from those of others that ask for the same."""
-    return any(one.pod.gpu.memory_mib or view.settings.cooling(one.pod) for one in job.gang.waiting)
+    gang = job.gang
+    bound = bool(job.seats or gang.active) or gang.has_affinity
+    return bound or any(view.settings.cooling(one.pod) for one in gang.waiting)
 
 
 def attempt(view: View, job: Job) -> Verdict | None:
@@ -144,10 +183,20 @@ def request_of(view: View, members: list[Member], *, least: bool = False) -> Amo
     return total
 
 
-def signature(job: Job) -> object:
+def signature(one: Job | Feed) -> object:
     """Jobs of equal signature fare equally on the nodes."""
-    gang = job.gang
-    return (gang.asks, gang.min_member, gang.min_parts, gang.subgroups, gang.topology, gang.confined_to, len(job.seats))
+    if isinstance(one, Feed):
+        return one.line.need
+    if one.feed is not None:
+        return (one.feed.line.need, len(one.seats)) if one.seats else one.feed.line.need
+    gang = one.gang
+    return (gang.asks, gang.min_member, gang.min_parts, gang.subgroups, gang.topology, gang.confined_to, len(one.seats))
+
+
+def of_queue(one: Job | Feed) -> object:
+    """Jobs of one queue for which this is equal may have the same."""
+    it = one.line if isinstance(one, Feed) else one.gang
+    return (it.queue, it.preemptible, signature(one))
 
 
 def turn_of(job: Job) -> JobKey:

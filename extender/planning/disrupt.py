@@ -16,7 +16,8 @@ from extender.model.gang import Member, MemberState
 from extender.model.names import NodeName, ProjectName
 from extender.packing.strategy import Strategy
 from extender.planning import explain
-from extender.planning.allocate import Backlog, request_of, signature, turn_of
+from extender.planning.allocate import Backlog, of_queue, request_of, signature, turn_of
+from extender.planning.lines import Feed
 from extender.planning.place import next_members
 from extender.planning.solve import Rules, solve
 from extender.planning.victims import Unit, by_saturation, units
@@ -38,7 +39,12 @@ def consolidate(view: View) -> None:
         asks = signature(job)
         if asks in hopeless or _is_short(view, members):
             return False
-        others = [other for other in view.jobs.values() if other is not job and other.gang.preemptible]
+        may_move = view.settings.may_move
+        others = [
+            other
+            for other in view.jobs.values()
+            if other is not job and other.gang.preemptible and all(may_move(one.pod) for one in other.gang.active)
+        ]
         rules = Rules(lambda _: True, only_moves=True, most=view.settings.most_moves)
         # In order of victims first; then node by node, those first that lack least.
         helped = solve(view, job, units(view, others, lambda _: False), rules) or any(
@@ -90,6 +96,9 @@ def reclaim(view: View) -> None:
             if standing is not job.standing and name in view.by_queue and any(standing.allocated)
         ]
         rules = Rules(is_fair, most=view.settings.most_evictions)
+        judged = trade()
+        if not any(judged.may_lose(standing) for standing in others):
+            return solve(view, job, iter(()), rules)
         # First whom fairness names. Where those make no room together, because they sit on different nodes, or it
         # would not be fair to somebody above, choose among more; what is not needed is given back in either case.
         return any(
@@ -149,7 +158,7 @@ def _by_node(view: View, jobs: Iterable[Job]) -> Iterator[list[Unit]]:
         if len(nodes) == 1 and not unit.seats:
             there.setdefault(nodes.pop(), []).append(unit)
     view.whatif.flush()
-    table, free = view.picture.table, view.picture.table.arrays().total_free
+    table, free = view.picture.table, view.picture.table.gpu_free()
     ordered = sorted(
         (name for name in there if name in table.row_of), key=lambda name: (-int(free[table.row_of[name]]), name)
     )
@@ -182,19 +191,21 @@ def _for_each(view: View, help_: Callable[[Job, list[Member]], bool]) -> None:
     """Offer help to every job that waits, in order. Jobs of one queue that ask for the same as one that failed are
     passed over until somebody has been helped, which may have changed what is free.
     """
-    backlog = Backlog(view, _waiting(view))
     failed: set[object] = set()
 
-    def kind(job: Job) -> object:
-        return (job.gang.queue, job.gang.priority, job.gang.preemptible, signature(job))
+    def kind(one: Job | Feed) -> object:
+        return (one.line if isinstance(one, Feed) else one.gang).priority, of_queue(one)
 
-    while (job := backlog.take(lambda job: kind(job) in failed)) is not None:
+    backlog = Backlog(view, list(_waiting(view)), lambda one: kind(one) in failed)
+    while (job := backlog.take()) is not None:
         members = next_members(job)
         if not members:
             backlog.done(job, again=False)
             continue
         if job.gang.waits_until is not None and view.now < job.gang.waits_until:
             job.verdict = explain.too_early(job)
+        elif not view.settings.may_disrupt(job.gang.key):
+            job.verdict = explain.in_vain(job)
         else:
             view.serving = job.gang.key
             if _is_attainable(view, members) and help_(job, members):
@@ -220,7 +231,7 @@ def _is_attainable(view: View, members: Sequence[Member]) -> bool:
     if not largest or any(member.pod.gpu.mig for member in members):
         return True
     count = sum(view.least_cost(member.pod).gpu_milli == largest for member in members)
-    return int((view.attainable // largest).clip(0).sum()) >= count
+    return view.attainable_count(largest) >= count
 
 
 def _strategy_of(view: View, members: Iterable[Member]) -> Strategy:
@@ -230,12 +241,11 @@ def _strategy_of(view: View, members: Iterable[Member]) -> Strategy:
 def _is_short(view: View, members: Sequence[Member]) -> bool:
     """Whether there is less free in all than is asked for: moving cannot help then."""
     view.whatif.flush()
-    nodes = view.picture.table.arrays()
     gpu = sum(view.least_cost(member.pod).gpu_milli for member in members if not member.pod.gpu.mig)
     cpu = sum(member.pod.cpu_milli for member in members)
     memory = sum(member.pod.memory_mib for member in members)
     return (
-        gpu > int(nodes.total_free.sum())
-        or cpu > int(nodes.cpu_free.clip(0).sum())
+        gpu > int(view.picture.table.gpu_free().sum())
+        or cpu > int(view.picture.table.arrays().cpu_free.clip(0).sum())
         or memory > int(view.picture.table.memory_free().clip(0).sum())
     )

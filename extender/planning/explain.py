@@ -59,6 +59,15 @@ def too_early(job: Job) -> Verdict:
     )
 
 
+def in_vain(job: Job) -> Verdict:
+    """Others made way for it before, and it could not use their place."""
+    return no(
+        Reason.PREEMPTION_DELAY_NOT_ELAPSED,
+        f"{job.gang.workload} needs others to make way; those that did before did not help it, so for now nobody "
+        "has to",
+    )
+
+
 def asked(request: GpuRequest) -> str:
     """A GPU request as people write it: "2 GPUs", "2 X 0.5 GPU", "1 X 4096 MiB of GPU memory"."""
     if request.memory_mib:

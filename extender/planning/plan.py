@@ -14,6 +14,7 @@ from extender.model.pod import Placement
 from extender.model.verdict import Verdict
 from extender.planning import disrupt, explain
 from extender.planning.allocate import allocate, fulfil
+from extender.planning.lines import Feed
 from extender.planning.settings import Settings
 from extender.planning.view import Job, View
 
@@ -85,15 +86,17 @@ def plan(
     settings: Settings,
     now: float,
     actions: Sequence[Action] = tuple(Action),
+    feeds: Iterable[Feed] = (),
 ) -> Plan:
     """Decide for all gangs at once; `picture` and `tree` are as they were when this returns.
 
     tree: allocations count ACTIVE members; requests count ACTIVE, NOMINATED and PENDING ones.
     gangs: those that wait and those that hold something; for each ACTIVE, RELEASING and STUCK member the picture
     holds its placement, for NOMINATED ones it does not.
+    feeds: more gangs that wait, which are looked at as far as their turn comes.
     The same arguments give the same plan. Cost: what the gangs that wait cost, a little for each that does not.
     """
-    view = View(picture, tree, gangs, settings, now)
+    view = View(picture, tree, gangs, settings, now, feeds)
     try:
         for action in actions:
             view.action = action

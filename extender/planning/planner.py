@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import inf
 
 from extender.cluster.picture import HoldState, Picture, PodRecord
@@ -19,15 +20,18 @@ from extender.model.names import NodeName, PodUID, ProjectName
 from extender.model.pod import Pod
 from extender.model.verdict import Reason, Verdict, no
 from extender.packing.strategy import Strategy
+from extender.planning.explain import hangs_on_the_queue
+from extender.planning.lines import Feed, Line, Refusal
 from extender.planning.plan import Action, Eviction, Plan, PlannedSeat, plan
 from extender.planning.roster import Roster
 from extender.planning.settings import Settings
 
-_OF_A_CLASS = 64  # gangs that ask for the same, given to one plan
+_OF_A_LINE = 64  # gangs that ask for the same, looked at in one plan
 _NEVER = (-1, -1)
 _NOTHING = Plan((), (), ())
 _FIRST_COOLING_S = 1.0  # kube-scheduler may not have seen a new node yet, or that somebody has left it
 _LONGEST_COOLING_S = 60.0
+_FIRST_IN_VAIN_S = 30.0
 _FIRST_REST_S = 60.0  # a pod that did not come for its seat: nobody else could have it meanwhile
 _LONGEST_REST_S = 3600.0
 _ALLOCATING = (Action.FULFIL, Action.ALLOCATE)
@@ -61,7 +65,9 @@ class Planner:
     ) -> None:
         self._picture = picture
         self._strategies = strategies or (lambda _: (settings.gpu_strategy, settings.cpu_strategy))
-        self._settings = replace(settings, cooling=self._cooling_nodes, may_evict=self._may_evict)
+        self._settings = replace(
+            settings, cooling=self._cooling_nodes, may_evict=self._may_evict, may_disrupt=self._may_disrupt
+        )
         self._seat_ttl_s = seat_ttl_s
         self._promise_ttl_s = promise_ttl_s
         self.roster = Roster(picture)
@@ -71,7 +77,10 @@ class Planner:
         self._trees: dict[str, QuotaTree] = {}  # by pool, as of the last plan
         self._totals: tuple[int, dict[str, Amounts]] = (-1, {})
         self._cooling: dict[PodUID, dict[NodeName, tuple[float, float]]] = {}  # until when, and how long
-        self._protected: dict[PodUID, float] = {}
+        self._protected: dict[PodUID, tuple[float, float]] = {}  # until when, and how long
+        self._served: set[str] = set()  # gangs for which others had to go
+        self._in_vain: dict[str, tuple[float, float]] = {}  # those that could not use it: until when, and how long
+        self.is_paused = False  # something is wrong with planning: pods that need no plan go on without
         self._resting: dict[PodUID, tuple[float, float]] = {}  # until when, and how long
         self._clock = 0.0
         self._again_at = inf  # when the next of these is over: what could not be decided may be then
@@ -95,11 +104,9 @@ class Planner:
         self.roster.refresh(now)
         if self._allocated_at == (self._picture.generation, self.roster.version):
             return
-        has_more = self.roster.has_more(_OF_A_CLASS)
-        seated = self._decide(_ALLOCATING, (), now, clock)
         # With more behind those that got a seat we are not done: but the verbs must have their turn in between.
-        done = (self._picture.generation, self.roster.version)
-        self._allocated_at = _NEVER if has_more and seated else done
+        is_done = self._decide(_ALLOCATING, (), now, clock)
+        self._allocated_at = (self._picture.generation, self.roster.version) if is_done else _NEVER
 
     def take_back(self, now: float, clock: float) -> None:
         """Let others make way for gangs that wait, and evict stale gangs. Cost: all gangs of the cluster."""
@@ -114,40 +121,53 @@ class Planner:
         self._decide(_TAKING_BACK, holding, now, clock)
 
     def _decide(self, actions: Sequence[Action], holding: Iterable[Gang], now: float, clock: float) -> bool:
-        """Plan pool by pool; a gang that may go to several is tried in the first, then the next. True: some seats."""
-        waiting = {gang.key: self.roster.pools_of(gang.key) for gang in self.roster.waiting(_OF_A_CLASS)}
-        held: dict[str, list[Gang]] = {}
+        """Plan pool by pool; a gang that may go to several is tried in the first, then the next. False: more waits,
+        and might be seated now.
+        """
+        held: dict[str, list[str]] = {}
         for gang in holding:
-            if gang.key not in waiting:
-                held.setdefault(self.roster.pools_of(gang.key)[0], []).append(gang)
+            held.setdefault(self.roster.pools_of(gang.key)[0], []).append(gang.key)
+        lines = self.roster.lines()
+        if not held:
+            lines = [line for line in lines if line.refusal is None or line.refusal.opened != self._opened]
         seated: set[str] = set()
         verdicts: dict[str, Verdict] = {}
+        refused: dict[Line, Verdict] = {}
+        is_cut = False
         turn = 0
         while True:
-            tried: dict[str, list[str]] = {} if turn else {pool: [] for pool in held}
-            for key, pools in waiting.items():
-                if key not in seated and turn < len(pools):
-                    tried.setdefault(pools[turn], []).append(key)
+            tried: dict[str, list[Line]] = {} if turn else {pool: [] for pool in held}
+            for line in lines:
+                if turn < len(line.pools) and line.turns:
+                    tried.setdefault(line.pools[turn], []).append(line)
             if not tried:
                 break
-            for pool, keys in sorted(tried.items()):
-                gangs = [self.roster.in_pool(key, pool) for key in keys]
-                made = self._plan(pool, [*gangs, *held.get(pool, ())], actions, now)
+            for pool in sorted(tried):
+                # As they are now: what was decided for another pool or turn may have robbed them.
+                holders = [found for key in held.get(pool, ()) if (found := self.roster.gang(key)) is not None]
+                made, feeds = self._plan(pool, holders, tried[pool], actions, now)
                 self._apply(made, clock)
                 seated |= {seat.gang for seat in made.seats}
                 for one in made.explanations:
                     verdicts.setdefault(one.gang, one.verdict)
+                for feed in feeds:
+                    is_cut = is_cut or feed.is_cut
+                    if feed.verdict is not None:
+                        refused.setdefault(feed.line, feed.verdict)
                 # What was decided holds for the next pool: gangs are looked at as they are now.
                 self.roster.refresh(now)
-                waiting = {key: pools for key, pools in waiting.items() if self.roster.is_waiting(key)}
             turn += 1
-        self._explain({key: verdict for key, verdict in verdicts.items() if key not in seated})
-        return bool(seated)
+        self._explain({key: verdict for key, verdict in verdicts.items() if key not in seated}, refused)
+        return not (seated and is_cut)
 
     @property
     def is_behind(self) -> bool:
         """Whether gangs wait that the last `allocate` did not see as they are now, or with what is free now."""
-        return bool(len(self.roster)) and self._allocated_at != (self._picture.generation, self.roster.version)
+        return (
+            not self.is_paused
+            and bool(len(self.roster))
+            and self._allocated_at != (self._picture.generation, self.roster.version)
+        )
 
     @property
     def may_take_back(self) -> bool:
@@ -181,16 +201,28 @@ class Planner:
     def eviction_failed(self, eviction: Eviction, clock: float, *, rest_s: float) -> None:
         """The API server did not let the pod go: it stays, and whoever it was to make way for is planned anew."""
         self.roster.leaving(eviction.uid, is_leaving=False)
-        self._protected[eviction.uid] = clock + rest_s
-        self._again_at = min(self._again_at, clock + rest_s)
+        self._protected[eviction.uid] = self._longer(self._protected.get(eviction.uid), clock, rest_s)
+        self._was_in_vain(eviction.beneficiary, clock, rest_s)
         self.drop_promises(eviction.beneficiary)
+
+    def is_served(self, eviction: Eviction) -> bool:
+        """Whether an eviction still has its purpose: a gang that keeps the place for itself, or a stale gang's end."""
+        return not eviction.beneficiary or any(
+            record.hold is not None and record.hold.state is HoldState.PROMISED
+            for record in self.roster.members(eviction.beneficiary)
+        )
+
+    def asked_for(self, uid: PodUID, clock: float) -> None:
+        """kube-scheduler has come for a pod that was thought not to be wanted."""
+        if self._resting.pop(uid, None) is not None:
+            self._allocated_at = _NEVER
+            self._clock = clock
 
     def seat_expired(self, uid: PodUID, clock: float) -> None:
         """A pod did not come for its seat in time: something that we do not see keeps it. It rests, ever longer."""
-        _, rest_s = self._resting.get(uid, (0.0, _FIRST_REST_S / 2))
-        rest_s = min(2 * rest_s, _LONGEST_REST_S)
-        self._resting[uid] = (clock + rest_s, rest_s)
-        self._again_at = min(self._again_at, clock + rest_s)
+        self._resting[uid] = self._longer(self._resting.get(uid), clock, _FIRST_REST_S)
+        self.roster.is_tardy(uid)
+        self._blame(uid, clock)
 
     def turned_down(self, uid: PodUID, node: NodeName, clock: float) -> None:
         """kube-scheduler did not offer the node of a planned seat: the gang gives up its seats.
@@ -201,6 +233,7 @@ class Planner:
         cooling_s = min(2 * nodes.get(node, (0.0, _FIRST_COOLING_S / 2))[1], _LONGEST_COOLING_S)
         nodes[node] = (clock + cooling_s, cooling_s)
         self._again_at = min(self._again_at, clock + cooling_s)
+        self._blame(uid, clock)
         gang = self.roster.gang_of(uid)
         members = [uid] if gang is None else [member.pod.uid for member in gang.members]
         for one in members:
@@ -208,13 +241,32 @@ class Planner:
             if record is not None and record.hold is not None and record.hold.state is HoldState.RESERVED:
                 self._picture.release(one)
 
+    def _blame(self, uid: PodUID, clock: float) -> None:
+        """A seat was of no use: where others had to go for it, nobody has to for a while, longer each time."""
+        gang = self.roster.gang_of(uid)
+        if gang is not None and gang.key in self._served:
+            self._was_in_vain(gang.key, clock, _FIRST_IN_VAIN_S)
+
+    def _was_in_vain(self, key: str, clock: float, first_s: float) -> None:
+        if key:
+            self._in_vain[key] = self._longer(self._in_vain.get(key), clock, first_s)
+
+    def _longer(self, before: tuple[float, float] | None, clock: float, first_s: float) -> tuple[float, float]:
+        """Until when, and how long, this time: twice as long as the time before."""
+        length_s = first_s if before is None else min(2 * before[1], _LONGEST_REST_S)
+        self._again_at = min(self._again_at, clock + length_s)
+        return clock + length_s, length_s
+
     def drop_promises(self, key: str) -> None:
         """A gang gives up what it was promised, and waits like everybody."""
         for record in list(self.roster.members(key)):
             if record.hold is not None and record.hold.state is HoldState.PROMISED:
                 self._picture.release(record.pod.uid)
 
-    def _plan(self, pool: str, gangs: Sequence[Gang], actions: Sequence[Action], now: float) -> Plan:
+    def _plan(
+        self, pool: str, gangs: Sequence[Gang], lines: Sequence[Line], actions: Sequence[Action], now: float
+    ) -> tuple[Plan, list[Feed]]:
+        opened = self._opened
         promised = [record for record in self._picture.provisional() if self._is_promised(record, pool)]
         given = {gang.key for gang in gangs}
         # Promised places stay promised, whether their gangs are looked at in this plan or not.
@@ -222,15 +274,58 @@ class Planner:
         leaving = (gang for gang in self.roster.on_their_way_out() if pool in self.roster.pools_of(gang.key))
         beside |= {gang.key: gang for gang in leaving}
         more = [gang for key, gang in beside.items() if key not in given]
-        if not gangs and not more:
-            return _NOTHING
         with self._picture.set_aside(promised):
-            made = plan(self._picture, self._tree(pool), [*gangs, *more], self._settings_in(pool), now, actions)
+            tree = self._tree(pool)
+            feeds = self._feeds(pool, lines, tree, all_=actions is not _ALLOCATING)
+            if not feeds and not gangs and not more:
+                return _NOTHING, []
+            made = plan(self._picture, tree, [*gangs, *more], self._settings_in(pool), now, actions, feeds)
+        for feed in feeds:
+            feed.line.refusal = self._refusal(feed, opened, None if made.seats else tree)
         renewed = {seat.uid for seat in made.seats}
         for record in promised:
             if record.pod.uid not in renewed:
                 self._picture.release(record.pod.uid)  # cannot be kept: its node has gone, or its devices
-        return made
+        return made, feeds
+
+    def _feeds(self, pool: str, lines: Iterable[Line], tree: QuotaTree, *, all_: bool) -> list[Feed]:
+        """Lines that may find a place now; with `all_` the others as well, with what is known of them."""
+        gang_of = partial(self.roster.in_pool, pool=pool)
+        paths: dict[ProjectName, object] = {}
+        feeds = []
+        for line in lines:
+            known, verdict = line.refusal, None
+            if known is not None:
+                if line.queue not in paths:
+                    paths[line.queue] = self._path(tree, line.queue)
+                if known.opened == self._opened or known.standing == paths[line.queue]:
+                    verdict = known.verdict
+            if verdict is None or all_:
+                feeds.append(Feed(line, gang_of, _OF_A_LINE, verdict))
+        return feeds
+
+    def _refusal(self, feed: Feed, opened: object, tree: QuotaTree | None) -> Refusal | None:
+        """What is to be remembered of a line; nothing where it depends on the pool.
+
+        tree: what the refusal may hang on; None when seats that were given since are not in it.
+        """
+        line, verdict = feed.line, feed.verdict
+        if verdict is None or len(line.pools) > 1:
+            return None
+        hangs = hangs_on_the_queue(verdict)
+        return Refusal(verdict, opened, self._path(tree, line.queue) if tree is not None and hangs else None)
+
+    @property
+    def _opened(self) -> object:
+        """Stands as long as nothing has come free."""
+        return (self._picture.generation, self.roster.departures)
+
+    def _path(self, tree: QuotaTree, queue: ProjectName) -> object:
+        """What a queue and those above it hold and may hold, and what a request by memory may cost there."""
+        standing = tree.projects.get(queue)
+        above = () if standing is None else tuple(standing.path())
+        usage = tuple((*one.allocated, *one.non_preemptible, *one.limit, *one.quota) for one in above)
+        return (usage, self._picture.node_version)
 
     def _settings_in(self, pool: str) -> Settings:
         gpu, cpu = self._strategies(pool)
@@ -265,6 +360,12 @@ class Planner:
 
     def _apply(self, made: Plan, clock: float) -> None:
         for eviction in made.evictions:
+            if eviction.beneficiary:
+                self._served.add(eviction.beneficiary)
+            hold = self._picture.pods[eviction.uid].hold
+            if hold is not None and hold.state is HoldState.RESERVED:
+                self._picture.release(eviction.uid)  # it has not even started: it gives its seat back and waits
+                continue
             self.roster.leaving(eviction.uid)
             self.orders.evictions.append(eviction)
         for seat in made.seats:
@@ -283,16 +384,31 @@ class Planner:
             else:
                 self._promised(record, seat)
 
-    def _explain(self, why: Mapping[str, Verdict]) -> None:
+    def _explain(self, why: Mapping[str, Verdict], refused: Mapping[Line, Verdict]) -> None:
         """Keep what was found out about gangs that wait; what is news goes into the orders."""
+        for line in self.roster.lines():
+            verdict = refused.get(line) or (line.refusal.verdict if line.refusal is not None else None)
+            if verdict is None:
+                continue
+            # All of a line hear why they wait; that it is another reason now, only those in front.
+            anew = [turn[2] for turn in line.turns[:_OF_A_LINE]] if verdict != line.told else []
+            for key in (*line.untold, *anew):
+                self._tell(key, verdict)
+            line.told = verdict
+            line.untold.clear()
         for key, verdict in why.items():
-            if self.verdicts.get(key) != verdict:
-                self.verdicts[key] = self.orders.refused[key] = verdict
-            for record in self.roster.members(key):
-                if record.hold is None:
-                    self._picture.judge(record, verdict)
+            self._tell(key, verdict)
         for key in [key for key in self.verdicts if not self.roster.is_waiting(key)]:
             del self.verdicts[key]
+
+    def _tell(self, key: str, verdict: Verdict) -> None:
+        before = self.verdicts.get(key)
+        self.verdicts[key] = verdict
+        if before is None or before.reason is not verdict.reason:
+            self.orders.refused[key] = verdict  # that the numbers moved is no news
+        for record in self.roster.members(key):
+            if record.hold is None:
+                self._picture.judge(record, verdict)
 
     def _is_promised(self, record: PodRecord, pool: str) -> bool:
         hold = record.hold
@@ -308,7 +424,8 @@ class Planner:
         return tuple(node for node, (until, _) in nodes.items() if until > self._clock) if nodes else ()
 
     def _ends(self) -> Iterator[float]:
-        yield from self._protected.values()
+        yield from (until for until, _ in self._protected.values())
+        yield from (until for until, _ in self._in_vain.values())
         yield from (until for until, _ in self._resting.values())
         yield from (until for nodes in self._cooling.values() for until, _ in nodes.values())
 
@@ -323,6 +440,12 @@ class Planner:
         for notes in (self._cooling, self._protected, self._resting):
             for uid in [uid for uid in notes if uid not in self._picture.pods]:
                 del notes[uid]
+        for key in [key for key in self._in_vain if key not in self.roster.gangs]:
+            del self._in_vain[key]
+        self._served &= self.roster.gangs.keys()
 
     def _may_evict(self, pod: Pod) -> bool:
-        return self._protected.get(pod.uid, 0.0) <= self._clock
+        return self._protected.get(pod.uid, (0.0, 0.0))[0] <= self._clock
+
+    def _may_disrupt(self, key: str) -> bool:
+        return self._in_vain.get(key, (0.0, 0.0))[0] <= self._clock

@@ -1,8 +1,7 @@
 """Every pod of ours as part of its gang, kept up to date pod by pod, and who of them waits.
 
 A gang is made anew when one of its pods changed, so a plan starts from values and nothing is walked that did not
-move. Waiting gangs that ask for the same are one class: when the first of a class does not fit, none does, so a plan
-is given the oldest few of each class and ten thousand blocked jobs cost what a hundred cost.
+move. Those that wait stand in lines, each of gangs that ask for the same (`planning.lines`).
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
+from weakref import WeakValueDictionary
 
 from extender.cluster.grouping import group_key_of
 from extender.cluster.membership import Confinement
@@ -20,19 +20,21 @@ from extender.model import names
 from extender.model.amounts import NOTHING, Amounts
 from extender.model.gang import Gang, Member, MemberState, SubGroup, Topology, cost
 from extender.model.names import PodUID, ProjectName
-from extender.model.pod import Phase
+from extender.model.pod import Phase, Pod
 from extender.model.queue import PodGroup, SubGroupSpec, TopologyConstraint
 from extender.model.timestamps import seconds
+from extender.planning.lines import Line, Need
+from extender.planning.view import fill_of
 
+_AWAIT_GROUP_S = 5.0
 _HELD = {HoldState.PROMISED: MemberState.NOMINATED}  # every other hold: its node
-
-Turn = tuple[int, float, str]
 
 
 class Roster:
     """Gangs by key. `refresh` before reading; what it returns is borrowed until the next `refresh`.
 
     version: moves when a gang that waits came or changed: what could not be decided before may be decided now.
+    departures: moves when somebody is on the way out: what is held may be promised.
     """
 
     def __init__(self, picture: Picture, *, ahead_after_s: float = 1.0, ahead_from_nodes: int = 500) -> None:
@@ -41,8 +43,12 @@ class Roster:
         self._ahead_after_s = ahead_after_s
         self._ahead_from_nodes = ahead_from_nodes
         self._unasked: dict[PodUID, float] = {}  # no gate, no answer yet → since when, the longest first
+        self._groupless: dict[PodUID, float] = {}  # whose PodGroup has yet to come → since when, the longest first
+        self._waived: set[PodUID] = set()  # those who waited for one long enough
+        self._tardy: set[str] = set()  # gangs that did not come for a seat
         self._overdue: dict[PodUID, bool] = {}  # whether it is to be seated ahead: once, not again
         self.version = 0
+        self.departures = 0
         self._gangs: dict[str, Gang] = {}
         self._unmade: set[str] = set()  # gangs that wait for nothing: made when somebody looks at them
         self._now = 0.0
@@ -52,8 +58,9 @@ class Roster:
         self._pools: dict[str, tuple[str, ...]] = {}  # of each gang, the first to be tried first
         self._members: defaultdict[str, set[PodUID]] = defaultdict(set)
         self._key_of: dict[PodUID, str] = {}
-        self._lines: defaultdict[object, list[Turn]] = defaultdict(list)  # by class, whose turn comes first in front
-        self._waiting: dict[str, tuple[object, Turn, ProjectName, tuple[str, ...], Amounts]] = {}
+        self._lines: dict[object, Line] = {}  # by class: gangs of one class stand in one line
+        self._needs: WeakValueDictionary[object, Need] = WeakValueDictionary()
+        self._waiting: dict[str, tuple[object, Gang, tuple[str, ...], Amounts]] = {}
         self._stale_since: dict[str, float] = {}
         self._leaving: set[PodUID] = set()
         self.releasing: dict[PodUID, Charge] = {}  # what pods on their way out still hold
@@ -80,6 +87,7 @@ class Roster:
         """Take in every pod that changed. Cost: the pods of their gangs."""
         stirred, self._picture.stirred = self._picture.stirred, set()
         stirred |= self._become_overdue(now)
+        stirred |= self._tire_of_waiting(now)
         changed: dict[str, None] = {}
         for uid in stirred:
             before = self._key_of.get(uid)
@@ -96,6 +104,8 @@ class Roster:
             if after is None:
                 self._leaving.discard(uid)
                 self._overdue.pop(uid, None)
+                self._groupless.pop(uid, None)
+                self._waived.discard(uid)
                 continue
             if before != after:
                 self._key_of[uid] = after
@@ -136,9 +146,9 @@ class Roster:
         """Gangs with members that are leaving: what those hold is free before long."""
         return (self._gangs[key] for key in self._releasing_of)
 
-    def waiting(self, most: int) -> list[Gang]:
-        """The first `most` waiting gangs of each class."""
-        return [self._gangs[turn[2]] for line in self._lines.values() for turn in line[:most]]
+    def lines(self) -> list[Line]:
+        """All gangs that wait."""
+        return list(self._lines.values())
 
     def pools_of(self, key: str) -> tuple[str, ...]:
         """The node pools that a gang may go to; the one that it is in when it holds something."""
@@ -154,22 +164,27 @@ class Roster:
             found = self._elsewhere[(key, pool)] = replace(gang, confined_to=self._confinement(gang, pool))
         return found
 
+    def is_tardy(self, uid: PodUID) -> None:
+        """A pod did not come for its seat: its gang waits in a line of its own, in nobody's way."""
+        key = self._key_of.get(uid)
+        if key is not None:
+            self._tardy.add(key)
+            self._picture.stirred.add(uid)
+
     def is_waiting(self, key: str) -> bool:
         return key in self._waiting
-
-    def has_more(self, most: int) -> bool:
-        """Whether `waiting` left some out."""
-        return any(len(line) > most for line in self._lines.values())
 
     def position(self, key: str) -> int:
         """How many gangs of its queue come before a waiting gang, and 1: its place in the order; 0 when it is not."""
         if key not in self._waiting:
             return 0
-        _, turn, queue, *_ = self._waiting[key]
-        return 1 + sum(1 for _, other, of, *_ in self._waiting.values() if of == queue and other < turn)
+        gang = self._waiting[key][1]
+        lines = [line for line in self._lines.values() if line.queue == gang.queue]
+        return 1 + sum(bisect_left(line.turns, gang.turn) for line in lines)
 
     def members(self, key: str) -> Iterator[PodRecord]:
-        return (self._picture.pods[uid] for uid in self._members.get(key, ()))
+        pods = self._picture.pods
+        return (pods[uid] for uid in self._members.get(key, ()) if uid in pods)
 
     def _is_settled(self, key: str) -> bool:
         """Whether it is a pod on its own that has its place, or that kube-scheduler has yet to ask about: nearly all
@@ -203,12 +218,14 @@ class Roster:
             self._members.pop(key, None)
             self._gangs.pop(key, None)
             self._stale_since.pop(key, None)
+            self._tardy.discard(key)
             return
         records = [self._picture.pods[uid] for uid in uids]
         gang = self._gangs[key] = self._gang(key, records, self._now)
         for member in gang.in_state(MemberState.RELEASING):
             hold = self._picture.pods[member.pod.uid].hold
             if hold is not None and hold.charge is not None:
+                self.departures += 1
                 self.releasing[member.pod.uid] = hold.charge
                 self._releasing_of.setdefault(key, []).append(member.pod.uid)
         if gang.waiting:
@@ -239,7 +256,7 @@ class Roster:
             stale_after_s=group.stale_after_s,
             waits_until=created + group.preemption_delay_s if group.preemption_delay_s else None,
         )
-        done = MemberState.DONE in gang.by_state
+        done = MemberState.DONE in gang.by_state or (group.stale_after_s is not None and group.stale_after_s < 0)
         if holding and not gang.is_met and not done:
             self._stale_since.setdefault(key, now)
         else:
@@ -290,13 +307,38 @@ class Roster:
         self._overdue |= dict.fromkeys(due, True)
         return due
 
+    def _tire_of_waiting(self, now: float) -> set[PodUID]:
+        due: set[PodUID] = set()
+        for uid, since in self._groupless.items():
+            if now - since < _AWAIT_GROUP_S:
+                break
+            due.add(uid)
+        for uid in due:
+            del self._groupless[uid]
+        self._waived |= due
+        return due
+
+    def _awaits_group(self, pod: Pod, now: float) -> bool:
+        """Whether the PodGroup that says how many start together may still be on its way: pods and PodGroups come by
+        watches of their own, and ours are made after the pods.
+        """
+        if not pod.group and pod.owner_kind not in names.GANG_KINDS:
+            return False
+        if self._picture.membership.group_of(pod) is not None:
+            self._groupless.pop(pod.uid, None)
+            return False
+        if pod.uid in self._waived:
+            return False
+        self._groupless.setdefault(pod.uid, now)
+        return True
+
     def _member(self, record: PodRecord, now: float) -> Member | None:
         """None for a pod that counts in no way: on its way out without a place, or waiting for gates of others."""
         pod, hold = record.pod, record.hold
         if pod.is_finished:
             state = MemberState.DONE if pod.phase is Phase.SUCCEEDED else MemberState.FAILED
         elif hold is None:
-            if pod.deleting or pod.gpu_error or pod.is_gated_by_others:
+            if pod.deleting or pod.gpu_error or pod.is_gated_by_others or self._awaits_group(pod, now):
                 return None
             ahead = self._overdue.get(pod.uid)
             known = pod.is_gated or pod.unschedulable or record.verdict is not None or self._is_group(record)
@@ -319,37 +361,52 @@ class Roster:
 
     def _join_line(self, gang: Gang) -> None:
         pools = self._pools[gang.key]
-        class_ = (
-            gang.queue,
-            gang.priority,
-            gang.preemptible,
+        need = (
+            gang.asks,
             gang.min_member,
+            gang.min_parts,
             gang.subgroups,
             gang.topology,
-            gang.asks,
-            len(gang.active),
+            gang.confined_to,
+            tuple(sorted(gang.held.items())),
+            gang.key in self._tardy,
+            len(gang.in_state(MemberState.NOMINATED)),
             pools,
+            gang.key if gang.has_affinity else "",  # of those with affinity, each has its own neighbours
         )
+        class_ = (gang.queue, gang.priority, gang.preemptible, need)
+        line = self._lines.get(class_)
+        if line is None:
+            line = self._lines[class_] = self._new_line(gang, pools, need)
         memory = self._picture.table.smallest_gpu_memory_mib() if _asks_memory(gang) else 0
         asked = NOTHING
         for member in gang.waiting:
             asked += cost(member.pod, memory)
-        insort(self._lines[class_], gang.turn)
+        insort(line.turns, gang.turn)
+        line.untold[gang.key] = None
         for pool in pools:
             self.requested[(pool, gang.queue)] += asked
-        self._waiting[gang.key] = (class_, gang.turn, gang.queue, pools, asked)
+        self._waiting[gang.key] = (class_, gang, pools, asked)
         self.version += 1
+
+    def _new_line(self, gang: Gang, pools: tuple[str, ...], need: object) -> Line:
+        known = self._needs.get(need)
+        if known is None:
+            known = self._needs[need] = Need()
+        fill = fill_of(gang.tree, gang.held)
+        return Line(gang.queue, gang.priority, gang.preemptible, fill, pools, known)
 
     def _leave_line(self, key: str) -> None:
         known = self._waiting.pop(key, None)
         if known is None:
             return
-        class_, turn, queue, pools, asked = known
+        class_, gang, pools, asked = known
         for pool in pools:
-            self.requested[(pool, queue)] -= asked
+            self.requested[(pool, gang.queue)] -= asked
         line = self._lines[class_]
-        del line[bisect_left(line, turn)]
-        if not line:
+        del line.turns[bisect_left(line.turns, gang.turn)]
+        line.untold.pop(key, None)
+        if not line.turns:
             del self._lines[class_]
 
 

@@ -12,7 +12,7 @@ from extender.model.pod import Pod
 from extender.packing.strategy import Strategy
 
 
-def _always(_: Pod) -> bool:
+def _always(_: object) -> bool:
     return True
 
 
@@ -30,6 +30,8 @@ class Settings:
     stale_after_s:    grace of a gang below its minimum, unless it has its own; below 0: never evicted.
     saturation_multiplier: how much less saturated than its siblings an over-saturated reclaimer must stay.
     may_evict:        whether a pod may be evicted now, by its disruption budget.
+    may_move:         whether somebody will make a pod again that is evicted to be placed elsewhere.
+    may_disrupt:      whether the gang of this key may make others give way now.
     cooling:          nodes that a pod is not to be sent to for now, after a bind there failed.
     """
 
@@ -42,6 +44,8 @@ class Settings:
     saturation_multiplier: Fraction = Fraction(1)
     runtime_scope: RuntimeScope = RuntimeScope.LCA
     may_evict: Callable[[Pod], bool] = _always
+    may_move: Callable[[Pod], bool] = _always
+    may_disrupt: Callable[[str], bool] = _always
     cooling: Callable[[Pod], Collection[NodeName]] = _nowhere
 
     def strategy_for(self, pod: Pod) -> Strategy:

@@ -86,7 +86,7 @@ def _solve(view: View, job: Job, victims: Iterator[Unit], rules: Rules) -> bool:
 def _shortage(view: View, job: Job) -> int:
     """Milli-GPU that must come free at least."""
     view.whatif.flush()
-    free = int(view.picture.table.arrays().total_free.sum())
+    free = int(view.picture.table.gpu_free().sum())
     asked = sum(view.least_cost(member.pod).gpu_milli for member in next_members(job) if not member.pod.gpu.mig)
     return asked - free
 

@@ -6,7 +6,7 @@ quota tree, and the job's own count of members that hold capacity.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -19,11 +19,12 @@ from extender.fairshare.order import Fill
 from extender.fairshare.tree import QuotaTree, Standing
 from extender.model.amounts import NOTHING, Amounts
 from extender.model.constraint import Constraint
-from extender.model.gang import Gang, Member, MemberState, cost
+from extender.model.gang import Gang, Member, MemberState, Part, cost
 from extender.model.names import PodUID, ProjectName
 from extender.model.pod import Placement, Pod
 from extender.model.verdict import Verdict
 from extender.packing.score import Ints
+from extender.planning.lines import Feed
 from extender.planning.settings import Settings
 from extender.planning.topology import Domains
 
@@ -58,13 +59,15 @@ class Job:
     seats:   what this plan (or an earlier one) has given to members that hold nothing yet, or that it moves.
     evicted: what this plan takes from members that hold something.
     held:    leaf → members that hold capacity or are promised some.
+    feed:    what it was taken from when its turn came, None when it was given at the start.
     """
 
-    __slots__ = ("evicted", "gang", "held", "moving", "seats", "standing", "verdict")
+    __slots__ = ("evicted", "feed", "gang", "held", "moving", "seats", "standing", "verdict")
 
-    def __init__(self, gang: Gang, standing: Standing) -> None:
+    def __init__(self, gang: Gang, standing: Standing, feed: Feed | None = None) -> None:
         self.gang = gang
         self.standing = standing
+        self.feed = feed
         self.seats: dict[PodUID, Seat] = {}
         self.evicted: dict[PodUID, Seat] = {}
         self.held = dict(gang.held)
@@ -82,11 +85,15 @@ class Job:
     @property
     def fill(self) -> Fill:
         """How far it has got towards its minimum."""
-        tree, held = self.gang.tree, self.held
-        if not tree.is_met(held):
-            return Fill.BELOW_MINIMUM
-        above = any(held.get(leaf.name, 0) > leaf.min_member for leaf in tree.leaves())
-        return Fill.ABOVE_MINIMUM if above else Fill.AT_MINIMUM
+        return fill_of(self.gang.tree, self.held)
+
+
+def fill_of(tree: Part, held: Mapping[str, int]) -> Fill:
+    """How far a gang of these parts has got that holds so many members of each leaf."""
+    if not tree.is_met(held):
+        return Fill.BELOW_MINIMUM
+    above = any(held.get(leaf.name, 0) > leaf.min_member for leaf in tree.leaves())
+    return Fill.ABOVE_MINIMUM if above else Fill.AT_MINIMUM
 
 
 class View:
@@ -96,7 +103,13 @@ class View:
     """
 
     def __init__(
-        self, picture: Picture, tree: QuotaTree, gangs: Iterable[Gang], settings: Settings, now: float
+        self,
+        picture: Picture,
+        tree: QuotaTree,
+        gangs: Iterable[Gang],
+        settings: Settings,
+        now: float,
+        feeds: Iterable[Feed] = (),
     ) -> None:
         self.picture = picture
         self.tree = tree
@@ -107,6 +120,7 @@ class View:
         self.jobs: dict[str, Job] = {}
         self.by_queue: dict[ProjectName, list[Job]] = {}
         self.orphans: list[Gang] = []  # gangs of a project that does not exist
+        self.feeds: list[Feed] = []  # more that wait: each becomes a job when its turn comes
         self.waiting: list[Job] = []  # gangs with members that held nothing when the plan began
         self.short: list[Job] = []  # gangs that held something then, and less than their minimum
         self.touched: dict[str, Job] = {}  # gangs given something or robbed of something, if only in a try
@@ -117,25 +131,45 @@ class View:
         self.serving = ""  # the gang it is taken for
         self._edits: list[Callable[[], None]] = []
         self._charges: list[tuple[Standing, Amounts, bool]] = []
+        self._attainable_counts: dict[int, int] = {}
         self._constraints: dict[tuple[Constraint, object], Constraint] = {}
         memory = picture.table.arrays().gpu_memory
         known = memory[memory > 0]
         self._least_gpu_memory = int(known.min()) if known.size else 0
         self._most_gpu_memory = int(known.max()) if known.size else 0
-        tree.refresh()
+        try:
+            self._begin(gangs, feeds)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, gangs: Iterable[Gang], feeds: Iterable[Feed]) -> None:
+        self.tree.refresh()
         for gang in gangs:
             self._open(gang)
         for job in self.waiting:
             for member in job.gang.in_state(MemberState.NOMINATED):
                 self._renew(job, member)
+        for feed in feeds:
+            if feed.line.queue in self.tree.projects:
+                self.feeds.append(feed)
+                continue
+            while feed.next_key(self.jobs) is not None:
+                self._open(feed.take())
 
-    def _open(self, gang: Gang) -> None:
+    def open(self, feed: Feed) -> Job:
+        """The next of a feed that has one takes part from now on."""
+        gang = feed.take()
+        self._open(gang, feed)
+        return self.jobs[gang.key]
+
+    def _open(self, gang: Gang, feed: Feed | None = None) -> None:
         self.has_affinity = self.has_affinity or gang.has_affinity
         standing = self.tree.projects.get(gang.queue)
         if standing is None:
             self.orphans.append(gang)
             return
-        job = self.jobs[gang.key] = Job(gang, standing)
+        job = self.jobs[gang.key] = Job(gang, standing, feed)
         self.by_queue.setdefault(gang.queue, []).append(job)
         if MemberState.PENDING in gang.by_state or MemberState.NOMINATED in gang.by_state:
             self.waiting.append(job)
@@ -149,7 +183,12 @@ class View:
         """Keep the promise of an earlier plan; where it cannot be kept any more, the member waits like any other."""
         placement = member.placement
         ledger = None if placement is None else self.whatif.ledger(placement.node)
-        if placement is None or ledger is None or not seats.is_free(ledger, member.pod, placement):
+        if placement is None or ledger is None or member.pod.uid in ledger.pods:
+            return
+        row = self.picture.table.row_of.get(placement.node)
+        if row is None or not self.picture.allowed.row(self.constraint_of(job, member.pod))[row]:
+            return  # cordoned since, or not ready any more
+        if not seats.is_free(ledger, member.pod, placement):
             return
         if job.standing.admits(self.cost_on(member.pod, placement), preemptible=job.gang.preemptible):
             self.seat(job, member, placement, promised=True)
@@ -282,7 +321,7 @@ class View:
         """
         self.whatif.flush()
         table = self.picture.table
-        most = table.arrays().total_free.copy()
+        most = table.gpu_free()
         for job in self.jobs.values():
             if not job.gang.preemptible:
                 continue
@@ -293,6 +332,13 @@ class View:
                 if row is not None and placement is not None:
                     most[row] += self.cost_on(pod, placement).gpu_milli
         return most
+
+    def attainable_count(self, gpu_milli: int) -> int:
+        """How many members of this size the nodes could hold if everybody preemptible left, CPU left aside."""
+        known = self._attainable_counts.get(gpu_milli)
+        if known is None:
+            known = self._attainable_counts[gpu_milli] = int((self.attainable // gpu_milli).clip(0).sum())
+        return known
 
     def cost_on(self, pod: Pod, placement: Placement) -> Amounts:
         """What the pod costs its queue where it is."""

@@ -88,6 +88,9 @@ def begin(picture: Picture, request: BindRequest, policy: Policy, *, now: float)
         # The API server would accept a node that does not exist.
         return Refused(f"node {request.node} does not exist")
     if hold is None or hold.placement.node != request.node:
+        group = picture.membership.group_of(record.pod)
+        if group is not None and group.minimum > 1:
+            return Refused(f"the gang of pod {record.pod.key} is planned anew: it starts as a whole")
         picture.release(request.uid)
         verdict = admit(picture, record)
         if verdict is not None:

@@ -106,6 +106,7 @@ def _as_planned(
 ) -> FilterAnswer | None:
     """The planner's word on the pod; None when it has none, and the pod may look for a node by itself."""
     uid = record.pod.uid
+    planner.asked_for(uid, now)
     in_gang = planner.is_gang(record)
     if record.hold is None and (in_gang or planner.is_behind):
         if in_gang and (verdict := admit(picture, record)) is not None and not _is_of_the_gang(verdict):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from extender.cluster import audit
 from extender.cluster.picture import HoldState, Picture
 from extender.model import names
@@ -15,6 +17,8 @@ from extender.model.verdict import Reason
 from extender.planning.planner import Planner
 from extender.planning.roster import Roster
 from extender.planning.settings import Settings
+from extender.pods import bind
+from extender.pods.bind import BindRequest
 from extender.pods.filter import filter_pod
 from extender.pods.release import expire
 from tests.builders import NAMESPACE, POLICY, node, pod, queue, uid, world
@@ -58,7 +62,8 @@ def test_a_gang_is_seated_as_a_whole_or_not_at_all() -> None:
     assert made.verdicts == {}
     assert audit.check(picture) == []
     picture.upsert_pod(gated("late", "h"))
-    made.allocate(0.0, 0.0)
+    made.allocate(0.0, 0.0)  # its PodGroup may be on its way
+    made.allocate(5.0, 5.0)
     assert seated(made) == set()
     assert picture.pods[uid("late")].verdict is not None
 
@@ -278,3 +283,92 @@ def test_who_does_not_come_for_a_seat_rests_and_others_are_served() -> None:
         picture.release(uid("q"))
         made.take_back(start + rest, start + rest)
         assert seated(made) == {uid("p")}
+
+
+def test_a_gang_waits_for_its_podgroup_before_it_starts_by_halves() -> None:
+    picture = world(node("a", gpus=2))
+    made = planner(picture)
+    for name in ("g0", "g1", "g2"):
+        picture.upsert_pod(gated(name, "g"))
+    made.allocate(0.0, 0.0)
+    assert seated(made) == set()
+    grouped(picture, "g", 3)
+    made.allocate(1.0, 1.0)
+    assert seated(made) == set()
+    picture.upsert_pod(gated("h0", "h"))
+    for now, expected in ((1.0, set()), (5.9, set()), (6.0, {uid("h0")})):
+        made.allocate(now, now)
+        assert seated(made) == expected
+
+
+def test_nobody_makes_way_again_and_again_for_whom_it_does_not_help() -> None:
+    nodes = [node(f"n{number}", gpus=1) for number in range(6)]
+    picture = world(*nodes, projects=[queue("a", deserved=0), queue("b", deserved=6000)])
+    for namespace in ("a", "b"):
+        picture.upsert_namespace(namespace, namespace)
+    made = planner(picture)
+    for number in range(6):
+        one = pod(f"a{number}", gpus=1, on=f"n{number}", indices=[0])
+        picture.upsert_pod(replace(one, namespace="a"))
+    subject = replace(pod("b0", gpus=1), namespace="b")
+    evicted = 0
+    for now in map(float, range(0, 400, 2)):
+        made.take_back(now, now)
+        for eviction in made.take_orders().evictions:
+            evicted += 1
+            picture.delete_pod(eviction.uid)
+        # Of all nodes kube-scheduler never offers the one that was freed.
+        hold = picture.pods[uid("b0")].hold if uid("b0") in picture.pods else None
+        taken = hold.placement.node if hold is not None else ""
+        others = [one.name for one in nodes if one.name != taken]
+        filter_pod(picture, subject, others, POLICY, now=now, planner=made, today=now)
+    assert 1 <= evicted <= 5
+
+
+def test_an_error_in_the_middle_leaves_no_trace() -> None:
+    picture = world(node("n1", gpus=1), node("n2", gpus=1))
+    made = planner(picture)
+    picture.upsert_pod(pod("ending", gpus=1, on="n1", indices=[0]))
+    picture.upsert_pod(replace(pod("ending", gpus=1, on="n1", indices=[0]), deleting=True, version=2))
+    picture.upsert_pod(gated("p"))
+
+    def broken(_: Pod) -> bool:
+        raise RuntimeError("broken")
+
+    made._settings = replace(made._settings, cooling=broken)
+    with pytest.raises(RuntimeError, match="broken"):
+        made.allocate(0.0, 0.0)
+    assert audit.check(picture) == []
+    assert picture.ledger(NodeName("n1")).free() == [0]  # type: ignore[union-attr]
+
+
+def test_who_has_a_seat_but_no_node_yet_gives_it_back_without_an_eviction() -> None:
+    picture = world(node("n", gpus=1), projects=[queue("a", deserved=0), queue("b", deserved=1000)])
+    for namespace in ("a", "b"):
+        picture.upsert_namespace(namespace, namespace)
+    made = planner(picture)
+    picture.upsert_pod(replace(gated("a0"), namespace="a"))
+    made.allocate(0.0, 0.0)
+    assert seated(made) == {uid("a0")}
+    picture.upsert_pod(replace(gated("b0"), namespace="b"))
+    made.take_back(1.0, 1.0)
+    orders = made.take_orders()
+    assert orders.evictions == []
+    made.allocate(2.0, 2.0)
+    assert (state(picture, "a0"), state(picture, "b0")) == (None, HoldState.RESERVED)
+
+
+def test_bind_starts_no_member_of_a_gang_that_gave_up_its_seats() -> None:
+    picture = world(node("a", gpus=2), node("b", gpus=2))
+    made = planner(picture)
+    grouped(picture, "g", 2)
+    members = [replace(gated(name, "g"), gates=()) for name in ("g0", "g1")]
+    for one in members:
+        picture.upsert_pod(one)
+    first = filter_pod(picture, members[0], ["a", "b"], POLICY, now=0.0, planner=made, today=0.0).nodes[0]
+    hold = picture.pods[uid("g1")].hold
+    assert hold is not None
+    made.turned_down(uid("g1"), hold.placement.node, 0.0)
+    step = bind.begin(picture, BindRequest(NAMESPACE, "g0", uid("g0"), NodeName(first)), POLICY, now=0.0)
+    assert isinstance(step, bind.Refused)
+    assert "starts as a whole" in step.error
