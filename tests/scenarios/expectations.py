@@ -111,7 +111,7 @@ class Expectations:
         pods: their uids; without, all that there are.
         """
         listed, _ = await self._client.list("/api/v1/pods")
-        known = pods or frozenset(pod["metadata"]["uid"] for pod in listed)
+        known = frozenset(pod["metadata"]["uid"] for pod in listed) if pods is None else pods
         events = await self._ours()
         return {
             "pods": known,
