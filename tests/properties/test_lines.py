@@ -92,7 +92,10 @@ def held(picture: Picture) -> set[str]:
 
 
 def told(planner: Planner) -> set[str]:
-    return {key for key in planner.verdicts if planner.roster.is_waiting(key)}
+    """Gangs that wait, are promised nothing, and know why."""
+    roster = planner.roster
+    waiting = {key for key in planner.verdicts if roster.is_waiting(key)}
+    return {key for key in waiting if all(record.hold is None for record in roster.members(key))}
 
 
 @given(st.lists(st.lists(EVENTS, min_size=1, max_size=4), min_size=1, max_size=12))
