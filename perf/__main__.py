@@ -2,8 +2,9 @@
 
     python -m perf [--quick] [--only verbs,bind,…] [--json FILE] [--write docs/performance.md]
 
-Absolute times are this machine's; the ratios are the result. Sections: verbs, growth, bind, packer, restart, held,
-fill (the last two where the control-plane binaries are). About ten minutes on two cores; `--quick` under one.
+Absolute times are this machine's; the ratios are the result. Sections: verbs, growth, bind, packer, planning, restart,
+held, fill, gangs (the last three where the control-plane binaries are). About fifteen minutes on two cores; `--quick`
+under one.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from perf import budgets, packer, report, restart, verbs
+from perf import budgets, packer, planning, report, restart, verbs
 from perf.load import Limits
 
 Json = dict[str, Any]
@@ -39,9 +40,11 @@ class Effort:
     growth: tuple[int, int, int]  # few nodes, many nodes, running pods
     bind: tuple[int, int, Limits]
     packer: tuple[int, int, int, int]  # nodes, running pods, rounds, steps a round
+    planning: tuple[int, int, int, int, int]  # nodes, members of a gang, waiting jobs, their projects, rounds
     restart: tuple[int, int, int]  # nodes, pods, rounds
-    held: tuple[list[int], int, int]  # nodes, pods, rounds
+    held: tuple[list[int], int, int, int]  # nodes, pods, rounds, blocked pods
     fill: tuple[int, tuple[str, ...]]
+    gangs: tuple[int, int, int]  # nodes, members, rounds
 
 
 FULL = Effort(
@@ -52,8 +55,10 @@ FULL = Effort(
     bind=(5000, 20_000, Limits(rounds=7, sequential=100, concurrent=200, seconds=1.0)),
     packer=(5000, 20_000, 7, 500),
     restart=(5000, 50_000, 3),
-    held=([1000, 5000], 1500, 2),
+    planning=(500, 512, 10_000, 100, 7),
+    held=([1000, 5000], 1500, 2, 10_000),
     fill=(500, ("pods", "jobs")),
+    gangs=(500, 512, 3),
 )
 QUICK = Effort(
     nodes=[100, 1000],
@@ -63,8 +68,10 @@ QUICK = Effort(
     bind=(100, 0, Limits(rounds=3, sequential=30, concurrent=48, seconds=0.2)),
     packer=(500, 1000, 3, 100),
     restart=(100, 1000, 1),
-    held=([100], 100, 1),
+    planning=(50, 64, 500, 10, 2),
+    held=([100], 100, 1, 200),
     fill=(20, ("pods",)),
+    gangs=(20, 64, 1),
 )
 
 
@@ -96,6 +103,7 @@ def _measure(effort: Effort, only: list[str], say: Callable[[str], None]) -> Jso
         "growth": lambda: verbs.growth(*effort.growth, effort.verbs, say),
         "bind": lambda: verbs.bind(*effort.bind, say),
         "packer": lambda: packer.decisions(*effort.packer, say),
+        "planning": lambda: planning.planning(*effort.planning, say),
         "restart": lambda: restart.restart(*effort.restart, say),
     }
     from tests.e2e.controlplane import binaries_directory, missing_binaries
@@ -104,10 +112,11 @@ def _measure(effort: Effort, only: list[str], say: Callable[[str], None]) -> Jso
     if missing:
         say(f"NOT MEASURED: the real kube-scheduler; {binaries_directory()} lacks {', '.join(missing)}")
     else:
-        from perf import plane
+        from perf import gangs, held
 
-        sections["held"] = lambda: plane.held(*effort.held, say)
-        sections["fill"] = lambda: plane.fill(*effort.fill, say)
+        sections["held"] = lambda: held.held(*effort.held, say)
+        sections["fill"] = lambda: held.fill(*effort.fill, say)
+        sections["gangs"] = lambda: gangs.gangs(*effort.gangs, say)
     results: Json = {}
     for name, measure in sections.items():
         if not only or name in only:
@@ -121,7 +130,7 @@ def _measure(effort: Effort, only: list[str], say: Callable[[str], None]) -> Jso
 
 
 def _options() -> argparse.Namespace:
-    names = ("verbs", "growth", "bind", "packer", "restart", "held", "fill")
+    names = ("verbs", "growth", "bind", "packer", "planning", "restart", "held", "fill", "gangs")
 
     def section_names(text: str) -> list[str]:
         chosen = text.split(",")

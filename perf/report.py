@@ -24,8 +24,8 @@ class Table:
 def tables(results: Mapping[str, Any]) -> Iterator[Table]:
     """One table for each section that `results` has; the budgets last."""
     makers = (
-        ("verbs", _verbs), ("growth", _growth), ("bind", _bind), ("packer", _packer), ("restart", _restart),
-        ("held", _held), ("fill", _fill), ("budgets", _budgets),
+        ("verbs", _verbs), ("growth", _growth), ("bind", _bind), ("packer", _packer), ("planning", _planning),
+        ("restart", _restart), ("held", _held), ("fill", _fill), ("gangs", _gangs), ("budgets", _budgets),
     )  # fmt: skip
     for key, make in makers:
         if results.get(key):
@@ -126,6 +126,37 @@ def _packer(row: Json) -> Table:
         f"one arrival each; {row['refused']} refused. CPU time leaves out what other work on the machine took."
     )
     return Table(title, ("", "µs", "µs of CPU"), cells, note)
+
+
+def _planning(row: Json) -> Table:
+    nodes, gpus = row["nodes"], 8 * row["nodes"]
+    members, waiting, projects = row["members"], row["waiting"], row["projects"]
+    whats = {
+        "gang": f"a gang of {members:,} one-GPU pods is seated, a third in use",
+        "hopeless, 80 × 1": "80 pods of one GPU each are declared unschedulable, all in use",
+        "hopeless, 10 × 8": "10 pods of eight GPUs each, same",
+        "reclaim": f"a one-GPU pod is promised the place of one of {gpus:,}",
+    }
+    for why in ("no room", "over limit"):
+        beside = f"with {waiting:,} jobs of {projects} projects pending: {why}"
+        whats[f"first, {why}"] = f"a start, {beside}"
+        whats[f"pass, {why}"] = "all that can be tried for all of them, same"
+        whats[f"end, {why}"] = "a pod of another project ends, same"
+        whats[f"arrival, {why}"] = "one more pod arrives, same"
+    cells = tuple((what, _spread(row["ms"][name], 1)) for name, what in whats.items() if name in row["ms"])
+    note = "The planner in process, from pods that are known to a decision: roster, quota tree and picture included."
+    return Table(f"The planner alone ({nodes:,} × 8)", ("", "ms"), cells, note)
+
+
+def _gangs(row: Json) -> Table:
+    cells = (
+        (f"{row['members']:,} gated pods that start together", _spread(row["gang_s"])),
+        ("a one-GPU pod, all GPUs in use by another project", _spread(row["reclaim_s"])),
+    )
+    note = "kube-scheduler and the extender running; gates lifted and victims evicted by the planner."
+    return Table(
+        f"Gangs end to end ({row['nodes']:,} × 8)", ("from the first create to the last bind", "s"), cells, note
+    )
 
 
 def _restart(row: Json) -> Table:

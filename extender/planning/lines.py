@@ -25,7 +25,7 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why nobody of a line can be seated.
+    """Why nobody of a line can be seated: true as long as either of these stands, whatever else is true by then.
 
     opened:   as long as this stands, nothing has come free.
     standing: as long as this stands, the queue and those above it hold and may hold the same; None where the refusal
