@@ -440,9 +440,9 @@ class Planner:
         for notes in (self._cooling, self._protected, self._resting):
             for uid in [uid for uid in notes if uid not in self._picture.pods]:
                 del notes[uid]
-        for key in [key for key in self._in_vain if key not in self.roster.gangs]:
+        for key in [key for key in self._in_vain if not self.roster.knows(key)]:
             del self._in_vain[key]
-        self._served &= self.roster.gangs.keys()
+        self._served = {key for key in self._served if self.roster.knows(key)}
 
     def _may_evict(self, pod: Pod) -> bool:
         return self._protected.get(pod.uid, (0.0, 0.0))[0] <= self._clock

@@ -171,6 +171,10 @@ class Roster:
             self._tardy.add(key)
             self._picture.stirred.add(uid)
 
+    def knows(self, key: str) -> bool:
+        """Whether there is a gang of this key."""
+        return key in self._members
+
     def is_waiting(self, key: str) -> bool:
         return key in self._waiting
 
@@ -213,14 +217,14 @@ class Roster:
             self.releasing.pop(uid, None)
         for pool in self._pools.pop(key, ())[1:]:
             self._elsewhere.pop((key, pool), None)
-        uids = self._members.get(key)
-        if not uids:
-            self._members.pop(key, None)
+        records = list(self.members(key))
+        if not records:
+            if not self._members.get(key):
+                self._members.pop(key, None)
             self._gangs.pop(key, None)
             self._stale_since.pop(key, None)
             self._tardy.discard(key)
             return
-        records = [self._picture.pods[uid] for uid in uids]
         gang = self._gangs[key] = self._gang(key, records, self._now)
         for member in gang.in_state(MemberState.RELEASING):
             hold = self._picture.pods[member.pod.uid].hold
