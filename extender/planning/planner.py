@@ -129,7 +129,8 @@ class Planner:
             held.setdefault(self.roster.pools_of(gang.key)[0], []).append(gang.key)
         lines = self.roster.lines()
         if not held:
-            lines = [line for line in lines if line.refusal is None or line.refusal.opened != self._opened]
+            opened = self._opened
+            lines = [line for line in lines if line.refusal is None or line.refusal.opened != opened]
         seated: set[str] = set()
         verdicts: dict[str, Verdict] = {}
         refused: dict[Line, Verdict] = {}
@@ -291,14 +292,14 @@ class Planner:
     def _feeds(self, pool: str, lines: Iterable[Line], tree: QuotaTree, *, all_: bool) -> list[Feed]:
         """Lines that may find a place now; with `all_` the others as well, with what is known of them."""
         gang_of = partial(self.roster.in_pool, pool=pool)
-        paths: dict[ProjectName, object] = {}
+        opened, paths = self._opened, dict[ProjectName, object]()
         feeds = []
         for line in lines:
             known, verdict = line.refusal, None
             if known is not None:
-                if line.queue not in paths:
+                if known.standing is not None and line.queue not in paths:
                     paths[line.queue] = self._path(tree, line.queue)
-                if known.opened == self._opened or known.standing == paths[line.queue]:
+                if known.opened == opened or (known.standing is not None and known.standing == paths[line.queue]):
                     verdict = known.verdict
             if verdict is None or all_:
                 feeds.append(Feed(line, gang_of, _OF_A_LINE, verdict))
@@ -388,7 +389,7 @@ class Planner:
         """Keep what was found out about gangs that wait; what is news goes into the orders."""
         for line in self.roster.lines():
             verdict = refused.get(line) or (line.refusal.verdict if line.refusal is not None else None)
-            if verdict is None:
+            if verdict is None or (verdict is line.told and not line.untold):
                 continue
             # All of a line hear why they wait; that it is another reason now, only those in front.
             anew = [turn[2] for turn in line.turns[:_OF_A_LINE]] if verdict != line.told else []
