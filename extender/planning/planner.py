@@ -110,8 +110,8 @@ class Planner:
 
     def take_back(self, now: float, clock: float) -> None:
         """Let others make way for gangs that wait, and evict stale gangs. Cost: all gangs of the cluster."""
-        self._forget_gone()
         self.allocate(now, clock)
+        self._forget_gone()
         self._taken_back_at = self._allocated_at
         holding = [
             gang
