@@ -60,15 +60,19 @@ class Play:
         return f"{self.name}{'-gated' if self.gated else ''}"
 
 
-def plays(abilities: frozenset[str]) -> list[Play]:
-    """What a cluster with these abilities can play: every scenario, without and with gates as it says."""
-    return [
-        Play(name, scenario, gated)
-        for file in sorted(HERE.glob("*.yaml"))
-        for name, scenario in load(file).items()
-        if abilities.issuperset(scenario.get("needs") or ())
-        for gated in scenario.get("gates", [False])
-    ]
+def plays(abilities: frozenset[str], *, gated: bool | None = None) -> list[Play]:
+    """What a cluster with these abilities can play: every scenario, without and with gates as it says.
+
+    gated: of those that say both only this form; None for both.
+    """
+    found = []
+    for file in sorted(HERE.glob("*.yaml")):
+        for name, scenario in load(file).items():
+            if abilities.issuperset(scenario.get("needs") or ()):
+                forms = scenario.get("gates", [False])
+                chosen = [gated] if gated is not None and gated in forms else forms
+                found += [Play(name, scenario, form) for form in chosen]
+    return found
 
 
 def load(file: Path) -> dict[str, Json]:
