@@ -15,6 +15,7 @@ from typing import Any
 from extender import logs, metrics
 from extender.cluster.picture import HoldState, Picture
 from extender.controllers import gates
+from extender.controllers.nominations import Nominations
 from extender.errors import ApiError, ConflictError, NotFoundError, ThrottledError
 from extender.kube.client import KubeClient
 from extender.kube.events import EventRecorder, Subject
@@ -33,6 +34,7 @@ _TAKE_BACK_EVERY_S = 0.25
 _REST_PER_TAKING_BACK = 10.0
 _LOOK_AGAIN_S = 5.0  # minimum run times and delays pass although nothing moves
 _NEWS_AFTER_S = 1.0
+_TIDY_EVERY_S = 1.0
 _WRITES = 64  # at a time
 _TRIES = 3
 _RETRY_S = 1.0
@@ -66,6 +68,9 @@ class PlanningLoop:
         self._is_active = is_active
         self._writes = asyncio.Semaphore(_WRITES)
         self._under_way: set[asyncio.Task[None]] = set()
+        self._nominations = Nominations(client, picture)
+        self._was_active = False
+        self._tidy_at = 0.0
         self._news: dict[str, tuple[Verdict, float]] = {}  # gang → why it waits, and when to tell; the eldest first
         self._look_at = 0.0
         self._take_back_at = 0.0
@@ -98,7 +103,11 @@ class PlanningLoop:
         self._look_at = clock + _LOOK_EVERY_S
         if not self._is_active():
             self._planner.roster.refresh(today)
+            self._was_active = False
             return
+        if not self._was_active:
+            self._was_active = True
+            self._nominations.adopt()
         self._planner.allocate(today, clock)
         due = self._planner.may_take_back or clock >= self._look_again_at
         if due and clock >= self._take_back_at:
@@ -116,6 +125,10 @@ class PlanningLoop:
         for eviction in orders.evictions:
             self._spawn(self._evict(eviction))
         self._tell_why(orders.refused, clock)
+        if clock >= self._tidy_at:
+            self._tidy_at = clock + _TIDY_EVERY_S
+            for uid in self._nominations.stale():
+                self._spawn(self._withdraw(uid))
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(coroutine)
@@ -130,16 +143,17 @@ class PlanningLoop:
                 if record is None or record.hold is None or record.hold.state is not HoldState.RESERVED:
                     return
                 pod, node = record.pod, record.hold.placement.node
-                path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}"
                 try:
-                    nominated = {"metadata": {"uid": uid}, "status": {"nominatedNodeName": node}}
-                    await self._client.patch(f"{path}/status", nominated)
+                    if not await self._nominations.give(uid, node):
+                        continue  # it has another seat by now, or none
                     if pod.is_gated:
                         await gates.lift(self._client, pod.namespace, pod.name, uid)
                     elif pod.unschedulable:
                         # A nomination alone does not make kube-scheduler try it again.
                         woken = {"uid": uid, "annotations": {names.WAKE_ANNOTATION: f"{time.time():.3f}"}}
-                        await self._client.patch(path, {"metadata": woken})
+                        await self._client.patch(
+                            f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}", {"metadata": woken}
+                        )
                 except NotFoundError:
                     return
                 except ApiError as error:
@@ -148,6 +162,12 @@ class PlanningLoop:
                     continue
                 metrics.SEATED.inc()
                 return
+
+    async def _withdraw(self, uid: PodUID) -> None:
+        try:
+            await self._nominations.withdraw(uid)
+        except ApiError as error:
+            log.warning("withdrawal_failed", pod=uid, cause=error.message)  # looked at again before long
 
     async def _evict(self, eviction: Eviction) -> None:
         record = self._picture.pods.get(eviction.uid)

@@ -107,3 +107,16 @@ async def test_why_a_gang_waits_is_told_when_it_has_stood_for_a_moment() -> None
         picture.delete_pod(uid("p"))
         await until(lambda: bool(said(api)))
         assert said(api) == {("q", "NotEnoughResources")}
+
+
+@pytest.mark.asyncio
+async def test_who_lost_a_seat_is_not_nominated_there_any_more_when_another_is() -> None:
+    picture = world(node("n", gpus=1))
+    old = replace(pod("old", gpus=1), nominated="n", unschedulable=True)
+    picture.upsert_pod(old)
+    picture.upsert_pod(replace(pod("new", gpus=1, priority_class="build"), gates=(names.SCHEDULING_GATE,)))
+    async with running(picture, reply({})) as api:
+        await until(lambda: bool(sent(api, f"{PODS}/new")))  # its gate is lifted
+        written = [path for _, path, _ in api.requests if path.startswith(PODS)]
+        assert written == [f"{PODS}/old/status", f"{PODS}/new/status", f"{PODS}/new"]
+        assert sent(api, f"{PODS}/old/status")[0]["status"] == {"nominatedNodeName": None}
