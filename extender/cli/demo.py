@@ -120,6 +120,7 @@ async def _demo(options: Options) -> int:
                 extender_address="127.0.0.1:0",
                 metrics_address="127.0.0.1:0",
                 lease="",
+                create_pod_groups=False,  # the objects are the manifests' own, nothing beside them
             )
         )
         await service.start()
