@@ -352,6 +352,8 @@ class Roster:
                     self._unasked.setdefault(pod.uid, now)
                 return None
             state = MemberState.PENDING
+        elif pod.deleting and hold.state is HoldState.PROMISED:
+            return None  # it goes without ever having held anything
         elif pod.deleting or pod.uid in self._leaving:
             state = MemberState.RELEASING
         else:

@@ -176,7 +176,8 @@ class View:
         if not gang.is_met and MemberState.ACTIVE in gang.by_state:
             self.short.append(job)
         for member in gang.by_state.get(MemberState.RELEASING, ()):
-            if member.placement is not None:
+            ledger = None if member.placement is None else self.whatif.ledger(member.placement.node)
+            if member.placement is not None and ledger is not None and member.pod.uid in ledger.pods:
                 self.whatif.evict(member.pod, member.placement)
 
     def _renew(self, job: Job, member: Member) -> None:

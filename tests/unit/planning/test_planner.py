@@ -372,3 +372,24 @@ def test_bind_starts_no_member_of_a_gang_that_gave_up_its_seats() -> None:
     step = bind.begin(picture, BindRequest(NAMESPACE, "g0", uid("g0"), NodeName(first)), POLICY, now=0.0)
     assert isinstance(step, bind.Refused)
     assert "starts as a whole" in step.error
+
+
+def test_who_is_deleted_while_others_make_way_for_it_leaves_no_trace() -> None:
+    picture = world(node("n", gpus=2), projects=[queue("a", deserved=0), queue("b", deserved=2000)])
+    for namespace in ("a", "b"):
+        picture.upsert_namespace(namespace, namespace)
+    made = planner(picture)
+    for index in range(2):
+        picture.upsert_pod(replace(pod(f"a{index}", gpus=1, on="n", indices=[index]), namespace="a"))
+        picture.upsert_pod(replace(gated(f"b{index}"), namespace="b"))
+    made.take_back(0.0, 0.0)
+    assert {state(picture, name) for name in ("b0", "b1")} == {HoldState.PROMISED}
+    for now, gone in ((1.0, "b0"), (2.0, "b1")):
+        picture.upsert_pod(replace(picture.pods[uid(gone)].pod, deleting=True, version=2))
+        made.allocate(now, now)
+        made.take_back(now, now)
+        assert audit.check(picture) == []
+        assert state(picture, gone) is None
+    picture.delete_pod(uid("b0"))
+    made.allocate(3.0, 3.0)
+    assert audit.check(picture) == []
