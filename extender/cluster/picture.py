@@ -215,8 +215,6 @@ class Picture:
         elif pod.placement is not None:
             self._bind_to(record, pod.placement)
             record.verdict = None
-        elif record.hold is not None and record.hold.state is HoldState.PROMISED and pod.deleting:
-            self.release(pod.uid)  # it goes before it ever had its place
         elif record.hold is not None and record.hold.state is HoldState.RESERVED and _asks(before) != _asks(pod):
             # The seat was chosen for another request: bind or the next filter chooses anew.
             self.release(pod.uid)
