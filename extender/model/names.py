@@ -50,9 +50,6 @@ SYSTEM_NAMESPACE = "runai"
 RESERVATION_NAMESPACE = "runai-reservation"
 OWN_NAMESPACES = (SYSTEM_NAMESPACE, RESERVATION_NAMESPACE)
 
-# Written on pods by the admission webhook, taken off by the planner.
-SCHEDULING_GATE = "run.ai/queued"
-
 # Read from nodes (GPU feature discovery writes them).
 NODE_GPU_COUNT = "nvidia.com/gpu.count"
 NODE_GPU_MEMORY = "nvidia.com/gpu.memory"
@@ -72,9 +69,15 @@ RESOURCE_TYPE_ANNOTATION = "received-resource-type"
 GPU_GROUP_LABEL = "runai-gpu-group"  # one device; several: `runai-gpu-group/<group>: <group>` each
 RESOURCE_TYPE_REGULAR = "Regular"
 RESOURCE_TYPE_FRACTION = "Fraction"
+GPU_UUID_ANNOTATION = "runai-gpu-uuid"  # the physical devices of a share, in the order of `runai-gpu`
 WAKE_ANNOTATION = "runai/woken"
 # What the Binding says of a pod: whoever writes these when creating one, it is not us.
 RECORD_ANNOTATIONS = (GPU_DEVICES_ANNOTATION, GPU_SHARE_ANNOTATION, RESOURCE_TYPE_ANNOTATION, GPU_GROUP_LABEL)
+
+# Shared devices: the ConfigMap that tells a container which device it got, and the pod that holds the device.
+GPU_CONFIG_MAP_ANNOTATION = "runai/shared-gpu-configmap"  # by the admission webhook; filled before the Binding
+RESERVED_UUID_ANNOTATION = "run.ai/reserve_for_gpu_index"  # on a reservation pod, by itself: the UUID of its device
+RESERVED_INDEX_ANNOTATION = "run.ai/gpu-index"  # beside it: the driver's number of that device on the node
 
 # Written on workloads.
 CALCULATED_STATUS_ANNOTATION = "runai-calculated-status"
