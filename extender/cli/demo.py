@@ -116,13 +116,13 @@ async def _demo(options: Options) -> int:
         service = Service(
             Settings(
                 kubeconfig=str(cluster.kubeconfig),
-                roles=("extender",),
                 extender_address="127.0.0.1:0",
+                admission_address="127.0.0.1:0",
                 metrics_address="127.0.0.1:0",
                 lease="",
-                create_pod_groups=False,  # the objects are the manifests' own, nothing beside them
             )
         )
+        await cluster.install_webhooks(lambda: service.admission_url)
         await service.start()
         try:
             await service.wait_ready(_READY_TIMEOUT_S)
@@ -144,7 +144,9 @@ async def _demo(options: Options) -> int:
 
 
 class Settling:
-    """Tells when the cluster has come to rest: nothing changed for a second and no actor has anything left to do."""
+    """Tells when the cluster has come to rest: nothing changed for a second, no actor has anything left to do, and
+    every pod runs or has been told why it waits.
+    """
 
     def __init__(self, cluster: EmbeddedCluster, watcher: Watcher) -> None:
         self._cluster = cluster
@@ -154,7 +156,7 @@ class Settling:
 
     def is_settled(self, within_s: float) -> bool:
         quiet_s = self._now() - self._watcher.changed_at
-        return quiet_s >= _QUIET_S and self._cluster.is_settled(within_s)
+        return quiet_s >= _QUIET_S and self._cluster.is_settled(within_s) and not self._watcher.has_undecided()
 
     def took_s(self) -> float:
         """From the first manifest to the latest change."""

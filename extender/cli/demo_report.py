@@ -8,7 +8,7 @@ from typing import Any
 
 from extender.emulator.following import follow
 from extender.kube.client import KubeClient
-from extender.model.names import GPU_DEVICES_ANNOTATION, GPU_GROUP_LABEL, SCHEDULER_NAME
+from extender.model.names import GPU_DEVICES_ANNOTATION, GPU_GROUP_LABEL, SCHEDULER_NAME, SCHEDULING_GATE
 
 Json = dict[str, Any]
 
@@ -40,7 +40,7 @@ class Watcher:
     def report(self) -> Json:
         """`{"pods": […], "gpus": […]}` as the design document fixes it, sorted by name."""
         snapshot = self._snapshot()
-        known = {pod["uid"]: pod for pod in snapshot["pods"]}
+        known = _by_uid(snapshot)
         pods = [_pod(pod, known.get(uid, {})) for uid, pod in self._pods.items()]
         return {
             "pods": sorted(pods, key=lambda pod: (pod["namespace"], pod["name"])),
@@ -56,6 +56,11 @@ class Watcher:
             ],
         }
 
+    def has_undecided(self) -> bool:
+        """Whether some pod is yet to be planned. Cost: a snapshot."""
+        known = _by_uid(self._snapshot())
+        return any(is_undecided(pod, known.get(uid, {})) for uid, pod in self._pods.items())
+
     def _on_list(self, items: list[Json]) -> None:
         self._pods = {item["metadata"]["uid"]: item for item in items}
         self.touch()
@@ -67,6 +72,14 @@ class Watcher:
         else:
             self._pods[uid] = obj
         self.touch()
+
+
+def is_undecided(pod: Json, known: Json) -> bool:
+    """Whether the pod is held back by our gate alone, and nobody has said why: it waits a few seconds for its PodGroup,
+    perhaps, or its seat is held and the gate about to go.
+    """
+    gates = [gate["name"] for gate in pod["spec"].get("schedulingGates") or ()]
+    return gates == [SCHEDULING_GATE] and not known.get("reason")
 
 
 def not_running(report: Json) -> list[str]:
@@ -103,6 +116,10 @@ def _wanted_and_there(kind: str, workload: Json) -> tuple[int, int]:
         return 0, 0
     wanted = min(int(spec.get("parallelism", 1)), int(spec.get("completions") or spec.get("parallelism", 1)))
     return wanted, int(status.get("active") or 0) + int(status.get("succeeded") or 0)
+
+
+def _by_uid(snapshot: Json) -> dict[str, Json]:
+    return {pod["uid"]: pod for pod in snapshot["pods"]}
 
 
 def _pod(pod: Json, known: Json) -> Json:

@@ -7,13 +7,14 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from extender.cli.demo_report import missing_pods, not_running
+from extender.cli.demo_report import is_undecided, missing_pods, not_running
 from extender.cli.demo_view import draw
 from extender.emulator.cluster import EmbeddedCluster
 
@@ -53,6 +54,21 @@ def demo(*args: str, tmp_path: Path) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
+def gates_of_a_new_pod(address: str) -> object:
+    """What a pod of ours would be created with, by the API server at this address."""
+    obj = {
+        "metadata": {"name": "new"},
+        "spec": {"schedulerName": "runai-scheduler", "containers": [{"name": "c", "image": "i"}]},
+    }
+    request = urllib.request.Request(
+        f"{address}/api/v1/namespaces/runai-team-a/pods?dryRun=All",
+        data=orjson.dumps(obj),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as reply:
+        return orjson.loads(reply.read())["spec"]["schedulingGates"]
+
+
 def write(path: Path, *documents: str) -> str:
     path.write_text("---\n".join(documents))
     return str(path)
@@ -79,6 +95,7 @@ def test_once_json_prints_one_object_in_which_everything_runs(tmp_path: Path) ->
     assert {one["phase"] for one in pods.values()} == {"Running"}
     assert {one["project"] for one in pods.values()} == {"team-a"}
     assert pods["train-1"]["pod_group"] == "group-train-1"
+    assert re.fullmatch(r"pg-half-[0-9a-f-]{36}", pods["half"]["pod_group"])  # made for it, as on a cluster
     assert len(pods["train-1"]["devices"]) == 2
     shared = [gpu for gpu in report["gpus"] if len(gpu["sharers"]) > 1]
     assert shared == [
@@ -135,9 +152,10 @@ def test_once_without_json_is_for_people(tmp_path: Path) -> None:
         ("# nothing", "holds no object"),
         (pod("p", 1).replace("image", "imaje").replace("runai-team-b", "default"), 'unknown field "spec.containers'),
         ("apiVersion: run.ai/v1\nkind: Projekt\nmetadata: {name: x}", "(Projekt x): the server has no kind Projekt"),
+        (PROJECT + "---\n" + pod("p", 1, 'gpu-fraction: "2"'), 'webhook "pods.admission.run.ai" denied the request'),
         (pod("p", 1), '(Pod runai-team-b/p): POST /api/v1/namespaces/runai-team-b/pods: 404 namespaces "runai-team-b"'),
     ],
-    ids=["yaml", "list", "apiVersion", "name", "empty", "strict", "kind", "namespace"],
+    ids=["yaml", "list", "apiVersion", "name", "empty", "strict", "kind", "webhook", "namespace"],
 )
 def test_a_bad_file_is_a_sentence_and_exit_code_2(tmp_path: Path, text: str, says: str) -> None:
     file = write(tmp_path / "bad.yaml", text)
@@ -168,13 +186,34 @@ def test_it_serves_until_it_is_told_to_stop_and_leaves_nothing(tmp_path: Path, n
             found = re.search(r"kubectl --kubeconfig (\S+) get pods -A", seen)
             assert found is not None, seen
             assert Path(found[1]).is_relative_to(tmp_path)
-            assert "http://127.0.0.1:" in Path(found[1]).read_text()
+            address = re.search(r"http://127\.0\.0\.1:\d+", Path(found[1]).read_text())
+            assert address is not None
+            assert gates_of_a_new_pod(address[0]) == [{"name": "run.ai/queued"}]
             process.send_signal(number)
             _, err = process.communicate(timeout=10)
         finally:
             process.kill()
     assert (process.returncode, err) == (0, "")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("gates", "reason", "undecided"),
+    [
+        (["run.ai/queued"], None, True),
+        (["run.ai/queued"], "NotEnoughResources", False),
+        (["run.ai/queued", "example.com/theirs"], None, False),
+        (["example.com/theirs"], None, False),
+        ([], None, False),
+    ],
+    ids=["to be planned", "told why", "theirs too", "theirs alone", "for kube-scheduler"],
+)
+def test_a_pod_behind_our_gate_waits_until_it_is_told_why(
+    gates: list[str], reason: str | None, undecided: bool
+) -> None:
+    gated = {"spec": {"schedulingGates": [{"name": name} for name in gates]}}
+    assert is_undecided(gated, {"reason": reason}) is undecided
+    assert is_undecided({"spec": {}}, {}) is False
 
 
 async def test_workloads_without_their_pods_are_named() -> None:
