@@ -4,6 +4,7 @@
     ├── ConfigError            a setting, file or flag that cannot be used
     ├── MalformedError         bytes from outside that are not what the protocol says
     ├── InvariantError         our own books do not add up
+    ├── DeviceError            the GPU that a reservation pod is to hold: not there, not the only one, lost
     └── ApiError               the API server said no, or nothing
         ├── BadRequestError       400, 422: the request itself is wrong; repeating it is pointless
         ├── UnauthorizedError     401, 403
@@ -34,6 +35,10 @@ class MalformedError(RunaiError):
 
 class InvariantError(RunaiError):
     """Our own books do not add up."""
+
+
+class DeviceError(RunaiError):
+    """No single device to hold, or it is lost; the text says what is wrong and what would be right."""
 
 
 class ApiError(RunaiError):

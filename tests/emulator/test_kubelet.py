@@ -173,7 +173,7 @@ async def test_kubelets_that_start_late_count_what_runs_and_end_what_is_due(clus
         async with asyncio.timeout(5):
             while not again._lives:
                 await asyncio.sleep(0.01)
-        assert again._admitted["node-0"]["nvidia.com/gpu"] == 4
+        assert again._admission.used("node-0", "nvidia.com/gpu") == 4
         assert not again.is_settled(10)
         await reach(cluster, is_phase("Succeeded"), "runs")
     finally:
