@@ -17,12 +17,14 @@ from extender.controllers.certificates import Certificate, FileCertificate, OwnC
 from extender.controllers.enforcement import EnforcedNamespaces
 from extender.controllers.feed import Feed
 from extender.controllers.grouper import Grouper
+from extender.controllers.idle import IdleLimits
 from extender.controllers.lease import LeaseFollower
 from extender.controllers.limits import TimeLimits
 from extender.controllers.owners import Owners
 from extender.controllers.planning import PlanningLoop
 from extender.controllers.projects import ProjectNamespaces
 from extender.controllers.status import StatusWriter
+from extender.controllers.stopping import Stopper
 from extender.controllers.upkeep import Upkeep
 from extender.errors import ConfigError, UnavailableError
 from extender.kube.client import KubeClient
@@ -80,7 +82,8 @@ class Service:
         owners = Owners(client)
         events = EventRecorder(client)
         grouper = Grouper(client, self.picture, owners, is_active)
-        limits = TimeLimits(client, self.picture, owners, events, is_active)
+        stopper = Stopper(client, owners, events)
+        limits = TimeLimits(self.picture, stopper, is_active)
         self._feed = Feed(
             client,
             self.picture,
@@ -150,6 +153,9 @@ class Service:
         self._spawn(self._once_synced(planning.run), "planning")
         self._spawn(self._once_synced(StatusWriter(client, self.picture, is_active).run), "status")
         self._spawn(self._once_synced(limits.run), "time limits")
+        if settings.gpu_metrics.url:
+            idle = IdleLimits(self.picture, owners, stopper, settings.gpu_metrics, is_active)
+            self._spawn(self._once_synced(idle.run), "idle limits")
         if settings.create_pod_groups:
             self._spawn(self._once_synced(grouper.run), "grouper")
         if settings.create_namespaces:

@@ -108,6 +108,20 @@ GROUPS_MADE = Counter("runai_podgroups_made_total", "PodGroups made for pods tha
 TIMED_OUT = Counter(
     "runai_workloads_timed_out_total", "Workloads stopped by their project's time limit.", ["work"], registry=REGISTRY
 )
+IDLED_OUT = Counter(
+    "runai_workloads_idled_out_total", "Workloads stopped by their project's idle limit.", ["work"], registry=REGISTRY
+)
+GPU_METRICS_QUERIES = Counter(
+    "runai_gpu_metrics_queries_total",
+    "Questions to Prometheus about the use of GPUs by outcome: ok, empty, failed, malformed.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+GPU_METRICS_MISSING = Gauge(
+    "runai_gpu_metrics_missing_pods",
+    "Running pods with an idle limit whose use of GPUs the last answer did not tell: they are not stopped.",
+    registry=REGISTRY,
+)
 EVENTS = Counter(
     "runai_events_total", "Kubernetes Events by fate: written, dropped, failed.", ["fate"], registry=REGISTRY
 )
@@ -126,6 +140,9 @@ for _webhook in ("mutate", "validate"):
         ADMISSIONS.labels(_webhook, _outcome)
 for _work in (Work.INTERACTIVE, Work.TRAINING):
     TIMED_OUT.labels(_work.value)
+    IDLED_OUT.labels(_work.value)
+for _outcome in ("ok", "empty", "failed", "malformed"):
+    GPU_METRICS_QUERIES.labels(_outcome)
 for _fate in ("written", "dropped", "failed"):
     EVENTS.labels(_fate)
 

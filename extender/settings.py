@@ -70,6 +70,37 @@ class PoolSettings(BaseModel):
     )
 
 
+class GpuMetricsSettings(BaseModel):
+    """Where the use of GPUs is asked for; idle time limits of projects need it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str = Field(
+        "",
+        pattern="^(https?://.+)?$",
+        description="Prometheus, as in http://prometheus.monitoring:9090. Empty: idle time limits are not enforced.",
+    )
+    query: str = Field(
+        "",
+        description=(
+            "PromQL whose series name pods (labels `namespace` and `pod`, or `exported_…`) and are 0 when a pod's GPUs "
+            "had nothing to do for three times `every_s` and `timeout_s`. Empty: by DCGM_FI_DEV_GPU_UTIL."
+        ),
+    )
+    every_s: float = Field(30.0, gt=0, description="Between two samples.")
+    timeout_s: float = Field(10.0, gt=0, description="An answer that takes longer counts as none.")
+
+    @property
+    def bridge_s(self) -> float:
+        """The longest time between two samples of which the later one still tells: one may be missing."""
+        return 3 * self.every_s
+
+    @property
+    def look_back_s(self) -> float:
+        """How far a query has to look back for that: samples may be as old as an answer may be slow."""
+        return self.bridge_s + self.timeout_s
+
+
 class Settings(BaseSettings):
     """One value of each setting; make it with `load`."""
 
@@ -101,6 +132,7 @@ class Settings(BaseSettings):
     placement: PlacementSettings = Field(default_factory=PlacementSettings)
     admission: AdmissionSettings = Field(default_factory=AdmissionSettings)
     pools: PoolSettings = Field(default_factory=PoolSettings)
+    gpu_metrics: GpuMetricsSettings = Field(default_factory=GpuMetricsSettings)
     bind_timeout_s: float = Field(
         30.0, gt=0, description="All tries of one bind together: half of the 60 s that kube-scheduler waits."
     )

@@ -82,6 +82,7 @@ RESERVED_INDEX_ANNOTATION = "run.ai/gpu-index"  # beside it: the driver's number
 # Written on workloads.
 CALCULATED_STATUS_ANNOTATION = "runai-calculated-status"
 TIMED_OUT = "TimedOut"
+IDLE_TIMED_OUT = "IdleTimedOut"  # the reason in Events when it was not the run time but the time without use of GPUs
 
 # Resources.
 GPU_RESOURCE = "nvidia.com/gpu"

@@ -75,6 +75,9 @@ class Project:
     interactive_node_types: tuple[str, ...] = ()
     interactive_time_limit_s: int | None = None
     training_time_limit_s: int | None = None
+    interactive_idle_limit_s: int | None = None  # non-preemptible
+    interactive_preemptible_idle_limit_s: int | None = None
+    training_idle_limit_s: int | None = None
 
     @property
     def name(self) -> str:
@@ -106,6 +109,21 @@ class Project:
         if work is Work.INFERENCE:
             return None
         return (self.training_time_limit_s if work is Work.TRAINING else self.interactive_time_limit_s) or None
+
+    def idle_limit_for(self, work: Work, *, preemptible: bool) -> int | None:
+        """For how many seconds such work may leave its GPUs idle; None without a limit."""
+        if work is Work.INFERENCE:
+            return None
+        if work is Work.TRAINING:
+            return self.training_idle_limit_s or None
+        return (self.interactive_preemptible_idle_limit_s if preemptible else self.interactive_idle_limit_s) or None
+
+    @property
+    def limits_idleness(self) -> bool:
+        """Whether any of its workloads may not be idle for ever."""
+        return bool(
+            self.interactive_idle_limit_s or self.interactive_preemptible_idle_limit_s or self.training_idle_limit_s
+        )
 
 
 @dataclass(frozen=True, slots=True)

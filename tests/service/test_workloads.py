@@ -8,12 +8,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from extender.app import Service
 from extender.controllers import grouper, limits
 from extender.emulator.cluster import EmbeddedCluster
 from extender.errors import NotFoundError
 from extender.model.amounts import Amounts
+from extender.servers.listener import Listener
 from extender.settings import Settings
 
 Json = dict[str, Any]
@@ -274,6 +276,33 @@ async def test_only_the_kind_of_work_that_is_limited_is_stopped() -> None:
         assert not (await cluster.client.get(f"{JOBS}/train"))["spec"].get("suspend")
 
 
+async def test_a_job_that_leaves_its_gpus_idle_is_suspended_while_another_works() -> None:
+    async def answer(_: web.Request) -> web.Response:
+        series = [
+            {"metric": {"exported_namespace": "runai-team-a", "exported_pod": name}, "value": [0, percent]}
+            for name, percent in use.items()
+        ]
+        return web.json_response({"status": "success", "data": {"resultType": "vector", "result": series}})
+
+    use: dict[str, str] = {}
+    app = web.Application()
+    app.router.add_get("/api/v1/query", answer)
+    prometheus = Listener(app, "127.0.0.1:0")
+    await prometheus.start()
+    asked = {"url": prometheus.url, "every_s": 0.1}
+    async with EmbeddedCluster(nodes=1, gpus_per_node=4) as cluster, serving(cluster, gpu_metrics=asked):
+        await cluster.apply([project(deservedGpus=4, trainingJobMaxIdleDurationSecs=1), job("idle"), job("works")])
+        for one in await until(lambda: _running(cluster, 2)):
+            use[one] = "0" if one.startswith("idle") else "30"
+        stopped = await until(lambda: _where(cluster, f"{JOBS}/idle", lambda one: one["spec"].get("suspend")))
+        assert stopped["metadata"]["annotations"]["runai-calculated-status"] == "TimedOut"
+        events = await until(lambda: _events(cluster, "IdleTimedOut", 2))
+        assert {one["involvedObject"]["kind"] for one in events} == {"Job", "Pod"}
+        assert "the idle limit of such training workloads in project team-a is 1 seconds" in events[0]["message"]
+        assert not (await cluster.client.get(f"{JOBS}/works"))["spec"].get("suspend")
+    await prometheus.stop()
+
+
 async def test_pools_and_topologies_are_read_as_they_change() -> None:
     async with (
         EmbeddedCluster(nodes=1) as cluster,
@@ -299,6 +328,13 @@ async def test_pools_and_topologies_are_read_as_they_change() -> None:
 async def _all_named(cluster: EmbeddedCluster, number: int) -> dict[str, str]:
     named = await groups_of_pods(cluster)
     return named if len(named) >= number else {}
+
+
+async def _running(cluster: EmbeddedCluster, number: int) -> list[str]:
+    """The names of the pods that run, once there are so many."""
+    listed, _ = await cluster.client.list(PODS)
+    found = [one["metadata"]["name"] for one in listed if one["status"].get("phase") == "Running"]
+    return found if len(found) >= number else []
 
 
 async def _phase(cluster: EmbeddedCluster, name: str, phase: str) -> bool:

@@ -70,6 +70,13 @@ def test_the_gates_of_admission_may_be_switched_off(monkeypatch: pytest.MonkeyPa
     assert not load().admission.gates
 
 
+def test_gpu_metrics_are_off_until_there_is_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load().gpu_metrics.model_dump() == {"url": "", "query": "", "every_s": 30.0, "timeout_s": 10.0}
+    monkeypatch.setenv("RUNAI_GPU_METRICS__URL", "http://prometheus:9090")
+    found = load(written(tmp_path, "gpu_metrics: {every_s: 10}\n")).gpu_metrics
+    assert (found.url, found.bridge_s, found.look_back_s) == ("http://prometheus:9090", 30, 40)
+
+
 def test_kubeconfig_comes_from_the_environment_last(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", "/env")
     assert load().kubeconfig == "/env"
@@ -90,6 +97,8 @@ def test_kubeconfig_comes_from_the_environment_last(monkeypatch: pytest.MonkeyPa
         ("placement: {answer: some}\n", ["placement.answer", "some"]),
         ("placement: {colour: red}\n", ["placement.colour"]),
         ("reservation_ttl_s: 0\n", ["reservation_ttl_s"]),
+        ("gpu_metrics: {url: prometheus:9090}\n", ["gpu_metrics.url", "prometheus:9090"]),
+        ("gpu_metrics: {every_s: 0}\n", ["gpu_metrics.every_s"]),
         ("unheard_of: 1\n", ["unheard_of"]),
         ("[1, 2]\n", ["--config", "mapping"]),
         ("a: [\n", ["--config"]),

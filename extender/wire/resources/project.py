@@ -33,6 +33,10 @@ from extender.wire.resources.parts import (
 from extender.wire.resources.shares import QueueSpec
 
 DEFAULT_DEPARTMENT = "default"
+_IDLE = (
+    "0, or absence, means that there is no such limit, and so does a scheduler without the setting gpu_metrics.url: "
+    "it does not know what GPUs do."
+)
 
 
 class ProjectSpec(QueueSpec):
@@ -99,15 +103,15 @@ class ProjectSpec(QueueSpec):
     interactive_job_max_idle_duration_secs: Seconds | None = Field(
         None,
         description=(
-            "A non-preemptible interactive workload is stopped when it has held GPUs without using them "
-            f"for this many seconds. 0, or absence, means that there is no such limit. {STORED_ONLY}"
+            "A non-preemptible interactive workload is stopped, as at its time limit, when it has held GPUs without "
+            f"using them for this many seconds. {_IDLE}"
         ),
     )
     interactive_preemptible_job_max_idle_duration_secs: Seconds | None = Field(
         None,
         description=(
-            "A preemptible interactive workload is stopped when it has held GPUs without using them for "
-            f"this many seconds. 0, or absence, means that there is no such limit. {STORED_ONLY}"
+            "A preemptible interactive workload is stopped, as at its time limit, when it has held GPUs without "
+            f"using them for this many seconds. {_IDLE}"
         ),
     )
     training_job_time_limit_secs: Seconds | None = Field(
@@ -120,8 +124,8 @@ class ProjectSpec(QueueSpec):
     training_job_max_idle_duration_secs: Seconds | None = Field(
         None,
         description=(
-            "A training workload is stopped when it has held GPUs without using them for this many "
-            f"seconds. 0, or absence, means that there is no such limit. {STORED_ONLY}"
+            "A training workload is stopped, as at its time limit, when it has held GPUs without using them for "
+            f"this many seconds. {_IDLE}"
         ),
     )
     swap_enabled: bool | None = Field(
@@ -204,6 +208,9 @@ class Project(Resource):
             interactive_node_types=tuple(sorted(spec.node_affinity_interactive or ())),
             interactive_time_limit_s=spec.interactive_job_time_limit_secs,
             training_time_limit_s=spec.training_job_time_limit_secs,
+            interactive_idle_limit_s=spec.interactive_job_max_idle_duration_secs,
+            interactive_preemptible_idle_limit_s=spec.interactive_preemptible_job_max_idle_duration_secs,
+            training_idle_limit_s=spec.training_job_max_idle_duration_secs,
         )
 
 

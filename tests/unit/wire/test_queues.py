@@ -136,6 +136,31 @@ def test_node_types_and_time_limits_go_by_what_the_work_is() -> None:
     assert made.default_pools == ("b", "a")
 
 
+def test_idle_limits_go_by_what_the_work_is_and_whether_it_may_be_preempted() -> None:
+    made = project(
+        interactiveJobMaxIdleDurationSecs=10,
+        interactivePreemptibleJobMaxIdleDurationSecs=20,
+        trainingJobMaxIdleDurationSecs=30,
+    )
+    limits = {
+        (work, preemptible): made.idle_limit_for(work, preemptible=preemptible)
+        for work in Work
+        for preemptible in (True, False)
+    }
+    assert limits == {
+        (Work.TRAINING, True): 30,
+        (Work.TRAINING, False): 30,
+        (Work.INTERACTIVE, True): 20,
+        (Work.INTERACTIVE, False): 10,
+        (Work.INFERENCE, True): None,
+        (Work.INFERENCE, False): None,
+    }
+    assert made.limits_idleness
+    without = project(trainingJobMaxIdleDurationSecs=0)
+    assert without.idle_limit_for(Work.TRAINING, preemptible=True) is None
+    assert not without.limits_idleness
+
+
 def test_everything_a_group_can_say() -> None:
     made = group(
         queue="team-a",

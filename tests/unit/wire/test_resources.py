@@ -344,9 +344,6 @@ def test_the_fields_that_are_only_stored_say_so_and_no_others_do() -> None:
     }
     assert marked == {
         "PodGroup.spec.minRuntime",
-        "interactiveJobMaxIdleDurationSecs",
-        "interactivePreemptibleJobMaxIdleDurationSecs",
-        "trainingJobMaxIdleDurationSecs",
         "swapEnabled",
     }
 
