@@ -1,4 +1,4 @@
-"""`runai-scheduler`: serve, demo, simulate, manifests."""
+"""`runai-scheduler`: serve, reserve-gpu, demo, simulate, manifests."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typer
 from extender import __version__, logs
 from extender.app import Service, run
 from extender.cli.demo import demo
+from extender.cli.reserve_gpu import reserve_gpu
 from extender.cli.simulate import simulate
 from extender.errors import ConfigError, RunaiError
 from extender.settings import load
@@ -25,6 +26,7 @@ cli = typer.Typer(
 )
 cli.command()(demo)
 cli.command()(simulate)
+cli.command("reserve-gpu")(reserve_gpu)
 
 
 def main() -> None:
