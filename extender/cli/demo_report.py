@@ -8,7 +8,13 @@ from typing import Any
 
 from extender.emulator.following import follow
 from extender.kube.client import KubeClient
-from extender.model.names import GPU_DEVICES_ANNOTATION, GPU_GROUP_LABEL, SCHEDULER_NAME, SCHEDULING_GATE
+from extender.model.names import (
+    GPU_DEVICES_ANNOTATION,
+    GPU_GROUP_LABEL,
+    OWN_NAMESPACES,
+    SCHEDULER_NAME,
+    SCHEDULING_GATE,
+)
 
 Json = dict[str, Any]
 
@@ -38,10 +44,14 @@ class Watcher:
         self.version += 1
 
     def report(self) -> Json:
-        """`{"pods": […], "gpus": […]}` as the design document fixes it, sorted by name."""
+        """`{"pods": […], "gpus": […]}` as the design document fixes it, sorted by name; the pods of users."""
         snapshot = self._snapshot()
         known = _by_uid(snapshot)
-        pods = [_pod(pod, known.get(uid, {})) for uid, pod in self._pods.items()]
+        pods = [
+            _pod(pod, known.get(uid, {}))
+            for uid, pod in self._pods.items()
+            if pod["metadata"]["namespace"] not in OWN_NAMESPACES
+        ]
         return {
             "pods": sorted(pods, key=lambda pod: (pod["namespace"], pod["name"])),
             "gpus": [

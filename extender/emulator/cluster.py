@@ -29,7 +29,7 @@ log = logs.get("emulator.cluster")
 
 _READY_TIMEOUT_S = 10.0
 # The rest of an installation (Deployments, RBAC, flow control) is what this process itself stands for.
-_INSTALLED_KINDS = ("CustomResourceDefinition", "PriorityClass")
+_INSTALLED_KINDS = ("CustomResourceDefinition", "Namespace", "PriorityClass")
 
 
 class EmbeddedCluster:

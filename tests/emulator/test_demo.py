@@ -123,6 +123,13 @@ def test_what_does_not_fit_is_exit_code_1_with_its_reason(tmp_path: Path) -> Non
     assert err == f"runai-team-b/big is Pending: {pods['big']['reason']}\n"
 
 
+def test_pods_of_the_system_itself_are_not_shown(tmp_path: Path) -> None:
+    own = pod("own", 1).replace("runai-team-b", "runai").replace("spec:", "spec:\n  nodeName: node-0")
+    file = write(tmp_path / "mine.yaml", PROJECT, pod("fits", 1), own)
+    code, out, _ = demo("--once", "--json", "--nodes", "1", "-f", file, tmp_path=tmp_path)
+    assert (code, [one["name"] for one in orjson.loads(out)["pods"]]) == (0, ["fits"])
+
+
 def test_a_pod_that_will_end_is_waited_for(tmp_path: Path) -> None:
     first = pod("first", 2, 'emulator.run.ai/run-seconds: "1.5"')
     file = write(tmp_path / "mine.yaml", PROJECT, first, pod("second", 2))
