@@ -7,33 +7,27 @@ gates are to be lifted, pods to be evicted, and why the others wait.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from math import inf
 
 from extender.cluster.picture import HoldState, Picture, PodRecord
 from extender.fairshare.tree import QuotaTree
-from extender.model.amounts import GPU, NOTHING, Amounts
 from extender.model.gang import Gang, MemberState
 from extender.model.names import NodeName, PodUID, ProjectName
-from extender.model.pod import Pod
 from extender.model.verdict import Reason, Verdict, no
 from extender.packing.strategy import Strategy
+from extender.planning.accounts import Accounts
 from extender.planning.explain import hangs_on_the_queue
 from extender.planning.lines import Feed, Line, Refusal
 from extender.planning.plan import Action, Eviction, Plan, PlannedSeat, plan
+from extender.planning.rests import Rests
 from extender.planning.roster import Roster
 from extender.planning.settings import Settings
 
 _OF_A_LINE = 64  # gangs that ask for the same, looked at in one plan
 _NEVER = (-1, -1)
 _NOTHING = Plan((), (), ())
-_FIRST_COOLING_S = 1.0  # kube-scheduler may not have seen a new node yet, or that somebody has left it
-_LONGEST_COOLING_S = 60.0
-_FIRST_IN_VAIN_S = 30.0
-_FIRST_REST_S = 60.0  # a pod that did not come for its seat: nobody else could have it meanwhile
-_LONGEST_REST_S = 3600.0
 _ALLOCATING = (Action.FULFIL, Action.ALLOCATE)
 _TAKING_BACK = tuple(Action)
 
@@ -64,26 +58,23 @@ class Planner:
         promise_ttl_s: float = 600.0,
     ) -> None:
         self._picture = picture
+        self._rests = Rests(picture)
         self._strategies = strategies or (lambda _: (settings.gpu_strategy, settings.cpu_strategy))
         self._settings = replace(
-            settings, cooling=self._cooling_nodes, may_evict=self._may_evict, may_disrupt=self._may_disrupt
+            settings,
+            cooling=self._rests.cooling,
+            may_evict=self._rests.may_evict,
+            may_disrupt=self._rests.may_disrupt,
         )
         self._seat_ttl_s = seat_ttl_s
         self._promise_ttl_s = promise_ttl_s
         self.roster = Roster(picture)
+        self.accounts = Accounts(picture, self.roster)
         self.verdicts: dict[str, Verdict] = {}  # of gangs that wait, as of the last plan
         self.orders = Orders()
         self._allocated_at = self._taken_back_at = _NEVER
-        self._trees: dict[str, QuotaTree] = {}  # by pool, as of the last plan
-        self._totals: tuple[int, dict[str, Amounts]] = (-1, {})
-        self._cooling: dict[PodUID, dict[NodeName, tuple[float, float]]] = {}  # until when, and how long
-        self._protected: dict[PodUID, tuple[float, float]] = {}  # until when, and how long
         self._served: set[str] = set()  # gangs for which others had to go
-        self._in_vain: dict[str, tuple[float, float]] = {}  # those that could not use it: until when, and how long
         self.is_paused = False  # something is wrong with planning: pods that need no plan go on without
-        self._resting: dict[PodUID, tuple[float, float]] = {}  # until when, and how long
-        self._clock = 0.0
-        self._again_at = inf  # when the next of these is over: what could not be decided may be then
 
     def take_orders(self) -> Orders:
         """What has to be done since this was last asked."""
@@ -97,9 +88,8 @@ class Planner:
 
         `is_behind` says whether to call again. Nothing moved since the last time: costs nothing.
         """
-        self._clock = clock
-        if clock >= self._again_at:
-            self._again_at = min((until for until in self._ends() if until > clock), default=inf)
+        self._rests.clock = clock
+        if self._rests.has_ended():
             self._allocated_at = self._taken_back_at = _NEVER
         self.roster.refresh(now)
         if self._allocated_at == (self._picture.generation, self.roster.version):
@@ -183,14 +173,6 @@ class Planner:
         group = self._picture.membership.group_of(record.pod)
         return group.minimum > 1 if group is not None else record.pod.min_member > 1
 
-    def shares(self, queue: ProjectName, pool: str) -> tuple[int | None, int, int | None] | None:
-        """Milli-GPU that a queue deserves in a pool, its fair share and its limit there; None: nothing planned yet."""
-        tree = self._trees.get(pool)
-        standing = None if tree is None else tree.projects.get(queue)
-        if standing is None:
-            return None
-        return standing.queue.deserved.gpu_milli, standing.fair[0], standing.queue.limit.gpu_milli
-
     def verdict_on(self, record: PodRecord) -> Verdict:
         """Why a pod without a seat waits."""
         gang = self.roster.gang_of(record.pod.uid)
@@ -202,8 +184,10 @@ class Planner:
     def eviction_failed(self, eviction: Eviction, clock: float, *, rest_s: float) -> None:
         """The API server did not let the pod go: it stays, and whoever it was to make way for is planned anew."""
         self.roster.leaving(eviction.uid, is_leaving=False)
-        self._protected[eviction.uid] = self._longer(self._protected.get(eviction.uid), clock, rest_s)
-        self._was_in_vain(eviction.beneficiary, clock, rest_s)
+        self._rests.clock = clock
+        self._rests.is_protected(eviction.uid, rest_s)
+        if eviction.beneficiary:
+            self._rests.was_in_vain(eviction.beneficiary, rest_s)
         self.drop_promises(eviction.beneficiary)
 
     def is_served(self, eviction: Eviction) -> bool:
@@ -215,26 +199,25 @@ class Planner:
 
     def asked_for(self, uid: PodUID, clock: float) -> None:
         """kube-scheduler has come for a pod that was thought not to be wanted."""
-        if self._resting.pop(uid, None) is not None:
+        self._rests.clock = clock
+        if self._rests.has_come(uid):
             self._allocated_at = _NEVER
-            self._clock = clock
 
     def seat_expired(self, uid: PodUID, clock: float) -> None:
         """A pod did not come for its seat in time: something that we do not see keeps it. It rests, ever longer."""
-        self._resting[uid] = self._longer(self._resting.get(uid), clock, _FIRST_REST_S)
+        self._rests.clock = clock
+        self._rests.did_not_come(uid)
         self.roster.is_tardy(uid)
-        self._blame(uid, clock)
+        self._blame(uid)
 
     def turned_down(self, uid: PodUID, node: NodeName, clock: float) -> None:
         """kube-scheduler did not offer the node of a planned seat: the gang gives up its seats.
 
         The pod avoids the node for a while, longer each time.
         """
-        nodes = self._cooling.setdefault(uid, {})
-        cooling_s = min(2 * nodes.get(node, (0.0, _FIRST_COOLING_S / 2))[1], _LONGEST_COOLING_S)
-        nodes[node] = (clock + cooling_s, cooling_s)
-        self._again_at = min(self._again_at, clock + cooling_s)
-        self._blame(uid, clock)
+        self._rests.clock = clock
+        self._rests.turned_down(uid, node)
+        self._blame(uid)
         gang = self.roster.gang_of(uid)
         members = [uid] if gang is None else [member.pod.uid for member in gang.members]
         for one in members:
@@ -242,21 +225,11 @@ class Planner:
             if record is not None and record.hold is not None and record.hold.state is HoldState.RESERVED:
                 self._picture.release(one)
 
-    def _blame(self, uid: PodUID, clock: float) -> None:
+    def _blame(self, uid: PodUID) -> None:
         """A seat was of no use: where others had to go for it, nobody has to for a while, longer each time."""
         gang = self.roster.gang_of(uid)
         if gang is not None and gang.key in self._served:
-            self._was_in_vain(gang.key, clock, _FIRST_IN_VAIN_S)
-
-    def _was_in_vain(self, key: str, clock: float, first_s: float) -> None:
-        if key:
-            self._in_vain[key] = self._longer(self._in_vain.get(key), clock, first_s)
-
-    def _longer(self, before: tuple[float, float] | None, clock: float, first_s: float) -> tuple[float, float]:
-        """Until when, and how long, this time: twice as long as the time before."""
-        length_s = first_s if before is None else min(2 * before[1], _LONGEST_REST_S)
-        self._again_at = min(self._again_at, clock + length_s)
-        return clock + length_s, length_s
+            self._rests.was_in_vain(gang.key)
 
     def drop_promises(self, key: str) -> None:
         """A gang gives up what it was promised, and waits like everybody."""
@@ -276,11 +249,12 @@ class Planner:
         beside |= {gang.key: gang for gang in leaving}
         more = [gang for key, gang in beside.items() if key not in given]
         with self._picture.set_aside(promised):
-            tree = self._tree(pool)
+            tree = self.accounts.tree(pool)
             feeds = self._feeds(pool, lines, tree, all_=actions is not _ALLOCATING)
             if not feeds and not gangs and not more:
                 return _NOTHING, []
             made = plan(self._picture, tree, [*gangs, *more], self._settings_in(pool), now, actions, feeds)
+            made = self.accounts.await_payment(pool, made)
         for feed in feeds:
             feed.line.refusal = self._refusal(feed, opened, None if made.seats else tree)
         renewed = {seat.uid for seat in made.seats}
@@ -298,7 +272,7 @@ class Planner:
             known, verdict = line.refusal, None
             if known is not None:
                 if known.standing is not None and line.queue not in paths:
-                    paths[line.queue] = self._path(tree, line.queue)
+                    paths[line.queue] = self.accounts.path(tree, line.queue)
                 if known.opened == opened or (known.standing is not None and known.standing == paths[line.queue]):
                     verdict = known.verdict
             if verdict is None or all_:
@@ -314,50 +288,18 @@ class Planner:
         if verdict is None or len(line.pools) > 1:
             return None
         hangs = hangs_on_the_queue(verdict)
-        return Refusal(verdict, opened, self._path(tree, line.queue) if tree is not None and hangs else None)
+        return Refusal(verdict, opened, self.accounts.path(tree, line.queue) if tree is not None and hangs else None)
 
     @property
     def _opened(self) -> object:
         """Stands as long as nothing has come free."""
         return (self._picture.generation, self.roster.departures)
 
-    def _path(self, tree: QuotaTree, queue: ProjectName) -> object:
-        """What a queue and those above it hold and may hold, and what a request by memory may cost there."""
-        standing = tree.projects.get(queue)
-        above = () if standing is None else tuple(standing.path())
-        usage = tuple((*one.allocated, *one.non_preemptible, *one.limit, *one.quota) for one in above)
-        return (usage, self._picture.node_version)
-
     def _settings_in(self, pool: str) -> Settings:
         gpu, cpu = self._strategies(pool)
         if (gpu, cpu) == (self._settings.gpu_strategy, self._settings.cpu_strategy):
             return self._settings
         return replace(self._settings, gpu_strategy=gpu, cpu_strategy=cpu)
-
-    def _tree(self, pool: str) -> QuotaTree:
-        quotas, roster = self._picture.quotas, self.roster
-        tree = self._trees[pool] = quotas.quota_tree(pool, self._capacity(pool))
-        for charge in roster.releasing.values():
-            standing = tree.projects.get(charge.project)
-            if charge.pool == pool and standing is not None:
-                tree.release(standing, charge.amounts, preemptible=charge.preemptible)
-                tree.withdraw(standing, charge.amounts)
-        for (asked_in, name), amounts in roster.requested.items():
-            standing = tree.projects.get(name)
-            if asked_in == pool and standing is not None and amounts != NOTHING:
-                tree.request(standing, amounts)
-        return tree
-
-    def _capacity(self, pool: str) -> Amounts:
-        version, totals = self._totals
-        if version != self._picture.node_version:
-            totals = {}
-            for node in self._picture.nodes():
-                if node.schedulable:
-                    offered = Amounts(node.gpus * GPU, node.cpu_milli, node.memory_mib)
-                    totals[node.pool] = totals.get(node.pool, NOTHING) + offered
-            self._totals = (self._picture.node_version, totals)
-        return totals.get(pool, NOTHING)
 
     def _apply(self, made: Plan, clock: float) -> None:
         for eviction in made.evictions:
@@ -418,18 +360,6 @@ class Planner:
         ledger = self._picture.ledger(hold.placement.node)
         return ledger is None or ledger.pool == pool
 
-    def _cooling_nodes(self, pod: Pod) -> Collection[NodeName]:
-        if self._resting.get(pod.uid, (0.0, 0.0))[0] > self._clock:
-            return self._picture.table.row_of.keys()
-        nodes = self._cooling.get(pod.uid)
-        return tuple(node for node, (until, _) in nodes.items() if until > self._clock) if nodes else ()
-
-    def _ends(self) -> Iterator[float]:
-        yield from (until for until, _ in self._protected.values())
-        yield from (until for until, _ in self._in_vain.values())
-        yield from (until for until, _ in self._resting.values())
-        yield from (until for nodes in self._cooling.values() for until, _ in nodes.values())
-
     def _promised(self, record: PodRecord, seat: PlannedSeat) -> None:
         text = f"Pod {record.pod.key} waits for others to leave its place on {seat.placement.node}"
         verdict = no(Reason.WAITING_FOR_OTHERS, text)
@@ -438,15 +368,5 @@ class Planner:
         self.verdicts.pop(seat.gang, None)
 
     def _forget_gone(self) -> None:
-        for notes in (self._cooling, self._protected, self._resting):
-            for uid in [uid for uid in notes if uid not in self._picture.pods]:
-                del notes[uid]
-        for key in [key for key in self._in_vain if not self.roster.knows(key)]:
-            del self._in_vain[key]
+        self._rests.forget(self.roster.knows)
         self._served = {key for key in self._served if self.roster.knows(key)}
-
-    def _may_evict(self, pod: Pod) -> bool:
-        return self._protected.get(pod.uid, (0.0, 0.0))[0] <= self._clock
-
-    def _may_disrupt(self, key: str) -> bool:
-        return self._in_vain.get(key, (0.0, 0.0))[0] <= self._clock

@@ -83,7 +83,7 @@ def _would_fit(picture: Picture, gang: Gang, reason: Reason) -> str:
 def _queue(picture: Picture, planner: Planner, gang: Gang) -> Json:
     pool = planner.roster.pools_of(gang.key)[0]
     usage = picture.quotas.usage(gang.queue, pool)
-    shares = planner.shares(gang.queue, pool)
+    shares = planner.accounts.shares(gang.queue, pool)
     return {
         "allocated": _amounts(usage.allocated),
         "allocated_non_preemptible": _amounts(usage.non_preemptible),

@@ -393,3 +393,19 @@ def test_who_is_deleted_while_others_make_way_for_it_leaves_no_trace() -> None:
     picture.delete_pod(uid("b0"))
     made.allocate(3.0, 3.0)
     assert audit.check(picture) == []
+
+
+def test_limits_hold_while_those_who_make_way_are_still_there() -> None:
+    nodes = node("n", gpus=1), node("free", gpus=1)
+    picture = world(*nodes, projects=[queue("team-a", deserved=1000, limit=1000)])
+    made = planner(picture)
+    picture.upsert_pod(pod("train", gpus=1, on="n", indices=[0]))
+    picture.upsert_pod(gated("build", priority_class="build"))
+    made.take_back(0.0, 0.0)
+    assert [one.uid for one in made.take_orders().evictions] == [uid("train")]
+    for now in (1.0, 2.0):
+        made.allocate(now, now)  # there is a free GPU, but the limit is in use
+        assert state(picture, "build") is HoldState.PROMISED
+    picture.delete_pod(uid("train"))
+    made.allocate(3.0, 3.0)
+    assert seated(made) == {uid("build")}
