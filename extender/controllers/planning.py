@@ -10,10 +10,11 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from itertools import takewhile
+from math import inf
 from typing import Any
 
 from extender import logs, metrics
-from extender.cluster.picture import HoldState, Picture
+from extender.cluster.picture import HoldState, Picture, PodRecord
 from extender.controllers import gates
 from extender.controllers.nominations import Nominations
 from extender.errors import ApiError, ConflictError, NotFoundError, ThrottledError
@@ -35,8 +36,8 @@ _REST_PER_TAKING_BACK = 10.0
 _LOOK_AGAIN_S = 5.0  # minimum run times and delays pass although nothing moves
 _NEWS_AFTER_S = 1.0
 _TIDY_EVERY_S = 1.0
+_REMIND_AFTER_S = 2.0  # then after twice that, and so on
 _WRITES = 64  # at a time
-_TRIES = 3
 _RETRY_S = 1.0
 _BUDGET_REST_S = 10.0  # a pod that its disruption budget protects
 _FAILED_REST_S = 10.0
@@ -71,6 +72,7 @@ class PlanningLoop:
         self._nominations = Nominations(client, picture)
         self._was_active = False
         self._tidy_at = 0.0
+        self._reminders: dict[PodUID, tuple[float, float]] = {}  # seated pods → when, and how long after the last time
         self._news: dict[str, tuple[Verdict, float]] = {}  # gang → why it waits, and when to tell; the eldest first
         self._look_at = 0.0
         self._take_back_at = 0.0
@@ -117,7 +119,7 @@ class PlanningLoop:
             self._look_again_at = clock + max(_LOOK_AGAIN_S, 2 * _REST_PER_TAKING_BACK * took_s)
         orders = self._planner.take_orders()
         for uid in orders.seated:
-            self._spawn(self._start(uid))
+            self._spawn(self._start(uid, _REMIND_AFTER_S))
         for uid, verdict in orders.promised.items():
             record = self._picture.pods.get(uid)
             if record is not None:
@@ -129,39 +131,56 @@ class PlanningLoop:
             self._tidy_at = clock + _TIDY_EVERY_S
             for uid in self._nominations.stale():
                 self._spawn(self._withdraw(uid))
+            self._remind(clock)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(coroutine)
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
-    async def _start(self, uid: PodUID) -> None:
-        """Nominate a seated pod and lift its gate. Given up, its seat expires and it is planned anew."""
+    async def _start(self, uid: PodUID, pause_s: float) -> None:
+        """Nominate a seated pod, and lift its gate or touch it; again when it has not come `pause_s` later."""
+        self._reminders[uid] = (inf, pause_s)
+        again = (_RETRY_S, pause_s)
         async with self._writes:
-            for _ in range(_TRIES):
-                record = self._picture.pods.get(uid)
-                if record is None or record.hold is None or record.hold.state is not HoldState.RESERVED:
-                    return
-                pod, node = record.pod, record.hold.placement.node
-                try:
-                    if not await self._nominations.give(uid, node):
-                        continue  # it has another seat by now, or none
-                    if pod.is_gated:
-                        await gates.lift(self._client, pod.namespace, pod.name, uid)
-                    elif pod.unschedulable:
-                        # A nomination alone does not make kube-scheduler try it again.
-                        woken = {"uid": uid, "annotations": {names.WAKE_ANNOTATION: f"{time.time():.3f}"}}
-                        await self._client.patch(
-                            f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}", {"metadata": woken}
-                        )
-                except NotFoundError:
-                    return
-                except ApiError as error:
-                    log.warning("start_failed", pod=pod.key, node=node, cause=error.message)
-                    await asyncio.sleep(_RETRY_S)
-                    continue
-                metrics.SEATED.inc()
-                return
+            try:
+                if await self._bring(uid, is_reminder=pause_s > _REMIND_AFTER_S):
+                    again = (pause_s, 2 * pause_s)
+                    if pause_s == _REMIND_AFTER_S:
+                        metrics.SEATED.inc()
+            except NotFoundError:
+                pass  # the watch will say so
+            except ApiError as error:
+                log.warning("start_failed", pod=uid, cause=error.message)
+        self._reminders[uid] = (time.monotonic() + again[0], again[1])
+
+    async def _bring(self, uid: PodUID, *, is_reminder: bool) -> bool:
+        """False: it has another seat by now, or none. Raises ApiError."""
+        record = self._picture.pods.get(uid)
+        if record is None or not _is_seated(record):
+            return False
+        assert record.hold is not None
+        if not await self._nominations.give(uid, record.hold.placement.node):
+            return False
+        pod = record.pod  # as it is by now
+        if pod.is_gated:
+            await gates.lift(self._client, pod.namespace, pod.name, uid)
+        elif pod.unschedulable or record.verdict is not None or is_reminder:
+            # A nomination alone does not make kube-scheduler try it again.
+            woken = {"uid": uid, "annotations": {names.WAKE_ANNOTATION: f"{time.time():.3f}"}}
+            await self._client.patch(f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}", {"metadata": woken})
+        return True
+
+    def _remind(self, clock: float) -> None:
+        """kube-scheduler may have tried a seated pod before it saw that there is room, and put it aside; or a write
+        failed. Nothing else would bring it back for minutes.
+        """
+        for uid, (at, pause_s) in list(self._reminders.items()):
+            record = self._picture.pods.get(uid)
+            if record is None or not _is_seated(record):
+                del self._reminders[uid]
+            elif at <= clock:
+                self._spawn(self._start(uid, pause_s))
 
     async def _withdraw(self, uid: PodUID) -> None:
         try:
@@ -227,6 +246,10 @@ class PlanningLoop:
         waiting = gang.waiting if gang is not None else ()
         if waiting:
             self._events.record(_subject(waiting[0].pod), "Warning", reason, message)
+
+
+def _is_seated(record: PodRecord) -> bool:
+    return record.hold is not None and record.hold.state is HoldState.RESERVED
 
 
 def _subject(pod: Pod) -> Subject:

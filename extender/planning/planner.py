@@ -210,6 +210,13 @@ class Planner:
         self.roster.is_tardy(uid)
         self._blame(uid)
 
+    def not_yet(self, uid: PodUID) -> None:
+        """kube-scheduler asked for a seated pod before it had seen the nomination, and may not know yet that the node
+        is free: the seat stands, and the pod is to be tried again.
+        """
+        self.orders.seated[uid] = None
+        self._picture.has_news = True
+
     def turned_down(self, uid: PodUID, node: NodeName, clock: float) -> None:
         """kube-scheduler did not offer the node of a planned seat: the gang gives up its seats.
 

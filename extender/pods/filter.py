@@ -124,6 +124,10 @@ def _as_planned(
         if tuple(offered) == (record.pod.nominated,):
             earlier = f"node {offered[0]} was nominated for {record.pod.key} before its gang was planned anew"
             return _rejected(picture, record, no(Reason.NODE_NOT_OFFERED, earlier))  # the other nodes come next
+        if record.pod.nominated != node:
+            planner.not_yet(uid)
+            behind = f"the seat of {record.pod.key} on node {node} is newer than the request, which does not offer it"
+            return _rejected(picture, record, no(Reason.NODE_NOT_OFFERED, behind))
         planner.turned_down(uid, node, now)
         if in_gang:
             turned = f"node {node}, planned for {record.pod.key}, was not offered: it does not accept the pod now"

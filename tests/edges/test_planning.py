@@ -120,3 +120,33 @@ async def test_who_lost_a_seat_is_not_nominated_there_any_more_when_another_is()
         written = [path for _, path, _ in api.requests if path.startswith(PODS)]
         assert written == [f"{PODS}/old/status", f"{PODS}/new/status", f"{PODS}/new"]
         assert sent(api, f"{PODS}/old/status")[0]["status"] == {"nominatedNodeName": None}
+
+
+@pytest.mark.asyncio
+async def test_who_does_not_come_for_its_seat_is_touched_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "_TIDY_EVERY_S", 0.05)
+    monkeypatch.setattr(planning, "_REMIND_AFTER_S", 0.1)
+    picture = world(node("n", gpus=1))
+    picture.upsert_pod(replace(pod("p", gpus=1), unschedulable=True))
+    async with running(picture, reply({})) as api:
+        await until(lambda: len(sent(api, f"{PODS}/p")) >= 3)
+        # It has come: nobody reminds it any more.
+        picture.set_state(uid("p"), HoldState.BINDING)
+        await asyncio.sleep(0.2)
+        count = len(sent(api, f"{PODS}/p"))
+        await asyncio.sleep(0.5)
+        assert len(sent(api, f"{PODS}/p")) == count
+
+
+@pytest.mark.asyncio
+async def test_a_start_that_failed_is_tried_again_for_as_long_as_the_seat_stands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(planning, "_TIDY_EVERY_S", 0.02)
+    monkeypatch.setattr(planning, "_RETRY_S", 0.02)
+    picture = world(node("n", gpus=1))
+    picture.upsert_pod(replace(pod("p", gpus=1), gates=(names.SCHEDULING_GATE,)))
+    async with running(picture, failure(500)) as api:
+        await until(lambda: len(sent(api, f"{PODS}/p/status")) >= 6)
+        api.script = [reply({})]
+        await until(lambda: bool(sent(api, f"{PODS}/p")))  # its gate is lifted

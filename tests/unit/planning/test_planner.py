@@ -151,7 +151,8 @@ def test_a_planned_node_that_is_not_offered_costs_the_gang_its_seats() -> None:
     hold = picture.pods[uid("g0")].hold
     assert hold is not None
     elsewhere = "b" if hold.placement.node == "a" else "a"
-    answer = filter_pod(picture, members[0], [elsewhere], POLICY, now=0.0, planner=made, today=0.0)
+    asked = replace(members[0], nominated=hold.placement.node, version=2)
+    answer = filter_pod(picture, asked, [elsewhere], POLICY, now=0.0, planner=made, today=0.0)
     assert answer.nodes == ()
     assert answer.verdict is not None
     assert answer.verdict.reason is Reason.NODE_NOT_OFFERED
@@ -321,7 +322,8 @@ def test_nobody_makes_way_again_and_again_for_whom_it_does_not_help() -> None:
         hold = picture.pods[uid("b0")].hold if uid("b0") in picture.pods else None
         taken = hold.placement.node if hold is not None else ""
         others = [one.name for one in nodes if one.name != taken]
-        filter_pod(picture, subject, others, POLICY, now=now, planner=made, today=now)
+        asked = replace(subject, nominated=taken)
+        filter_pod(picture, asked, others, POLICY, now=now, planner=made, today=now)
     assert 1 <= evicted <= 5
 
 
@@ -409,3 +411,30 @@ def test_limits_hold_while_those_who_make_way_are_still_there() -> None:
     picture.delete_pod(uid("train"))
     made.allocate(3.0, 3.0)
     assert seated(made) == {uid("build")}
+
+
+def test_a_seat_stands_that_is_newer_than_what_kube_scheduler_knows() -> None:
+    picture = world(node("x", gpus=1), node("y", gpus=1))
+    made = planner(picture)
+    picture.upsert_pod(pod("x0", gpus=1, on="x", indices=[0]))
+    picture.upsert_pod(pod("y0", gpus=1, on="y", indices=[0]))
+    for name in ("b1", "b2", "b3"):
+        picture.upsert_pod(replace(pod(name, gpus=1), unschedulable=True))
+    made.allocate(0.0, 0.0)
+    for name in ("x0", "y0"):
+        picture.delete_pod(uid(name))
+    made.allocate(1.0, 1.0)
+    assert seated(made) == {uid("b1"), uid("b2")}
+    taken = picture.pods[uid("b2")].hold
+    assert taken is not None
+    # It began to try b2 when only the other node was free. Nobody behind b2 gets its place for that.
+    other = "x" if taken.placement.node == "y" else "y"
+    asked = picture.pods[uid("b2")].pod
+    assert filter_pod(picture, asked, [other], POLICY, now=1.0, planner=made, today=1.0).nodes == ()
+    assert seated(made) == {uid("b2")}  # to be nominated and touched once more
+    made.allocate(1.1, 1.1)
+    assert state(picture, "b2") is HoldState.RESERVED
+    again = replace(asked, nominated=taken.placement.node, version=2)
+    assert filter_pod(picture, again, ["x", "y"], POLICY, now=2.0, planner=made, today=2.0).nodes == (
+        taken.placement.node,
+    )
