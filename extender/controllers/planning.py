@@ -16,15 +16,15 @@ from typing import Any
 from extender import logs, metrics
 from extender.cluster.picture import HoldState, Picture, PodRecord
 from extender.controllers import gates
+from extender.controllers.evictions import Evictions, by_gang
 from extender.controllers.nominations import Nominations
-from extender.errors import ApiError, ConflictError, NotFoundError, ThrottledError
+from extender.errors import ApiError, NotFoundError
 from extender.kube.client import KubeClient
 from extender.kube.events import EventRecorder, Subject
 from extender.model import names
 from extender.model.names import PodUID
 from extender.model.pod import Pod
 from extender.model.verdict import Verdict
-from extender.planning.plan import Action, Eviction
 from extender.planning.planner import Planner
 
 _TICK_S = 0.01
@@ -39,14 +39,6 @@ _TIDY_EVERY_S = 1.0
 _REMIND_AFTER_S = 2.0  # then after twice that, and so on
 _WRITES = 64  # at a time
 _RETRY_S = 1.0
-_BUDGET_REST_S = 10.0  # a pod that its disruption budget protects
-_FAILED_REST_S = 10.0
-_EVICTED = {
-    Action.CONSOLIDATION: "Consolidated",
-    Action.RECLAIM: "Reclaimed",
-    Action.PREEMPT: "Preempted",
-    Action.STALE_GANG_EVICTION: "StaleGang",
-}
 
 log = logs.get("planner")
 
@@ -70,6 +62,7 @@ class PlanningLoop:
         self._writes = asyncio.Semaphore(_WRITES)
         self._under_way: set[asyncio.Task[None]] = set()
         self._nominations = Nominations(client, picture)
+        self._evictions = Evictions(client, picture, planner, events, is_active, self._tell)
         self._was_active = False
         self._tidy_at = 0.0
         self._reminders: dict[PodUID, tuple[float, float]] = {}  # seated pods → when, and how long after the last time
@@ -124,13 +117,14 @@ class PlanningLoop:
             record = self._picture.pods.get(uid)
             if record is not None:
                 self._events.record(_subject(record.pod), "Normal", verdict.reason.value, verdict.message)
-        for eviction in orders.evictions:
-            self._spawn(self._evict(eviction))
+        for victims in by_gang(orders.evictions):
+            self._spawn(self._evictions.make_way(victims))
         self._tell_why(orders.refused, clock)
         if clock >= self._tidy_at:
             self._tidy_at = clock + _TIDY_EVERY_S
             for uid in self._nominations.stale():
                 self._spawn(self._withdraw(uid))
+            self._evictions.tidy(clock)
             self._remind(clock)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
@@ -188,42 +182,6 @@ class PlanningLoop:
         except ApiError as error:
             log.warning("withdrawal_failed", pod=uid, cause=error.message)  # looked at again before long
 
-    async def _evict(self, eviction: Eviction) -> None:
-        record = self._picture.pods.get(eviction.uid)
-        if record is None:
-            return
-        pod = record.pod
-        body = {
-            "apiVersion": "policy/v1",
-            "kind": "Eviction",
-            "metadata": {"name": pod.name, "namespace": pod.namespace},
-            "deleteOptions": {"preconditions": {"uid": pod.uid}},
-        }
-        async with self._writes:
-            if not self._is_active() or not self._planner.is_served(eviction):
-                self._planner.roster.leaving(pod.uid, is_leaving=False)  # nobody would gain by it any more
-                return
-            try:
-                await self._client.create(f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/eviction", body)
-            except (NotFoundError, ConflictError):
-                outcome = "gone"
-            except ThrottledError as error:
-                outcome = "budget"
-                refused = f"its disruption budget forbids it: {error.message}"
-                self._tell_refused(eviction, pod, refused)
-                self._planner.eviction_failed(eviction, time.monotonic(), rest_s=_BUDGET_REST_S)
-                log.info("eviction_refused", pod=pod.key, cause=error.message)
-            except ApiError as error:
-                outcome = "failed"
-                self._tell_refused(eviction, pod, f"the API server did not evict it: {error.message}")
-                self._planner.eviction_failed(eviction, time.monotonic(), rest_s=_FAILED_REST_S)
-                log.warning("eviction_failed", pod=pod.key, cause=error.message)
-            else:
-                outcome = "evicted"
-                self._events.record(_subject(pod), "Warning", _EVICTED[eviction.action], eviction.message)
-                log.info("evicted", pod=pod.key, reason=eviction.action, cause=eviction.message)
-        metrics.EVICTIONS.labels(eviction.action.value, outcome).inc()
-
     def _tell_why(self, refused: dict[str, Verdict], clock: float) -> None:
         """Tell the owners of gangs why they wait, once that has stood for a moment: gangs arrive pod by pod."""
         for key, verdict in refused.items():
@@ -235,10 +193,6 @@ class PlanningLoop:
             current = self._planner.verdicts.get(key)
             if current is not None and current.reason is verdict.reason:
                 self._tell(key, current.reason.value, current.message)
-
-    def _tell_refused(self, eviction: Eviction, pod: Pod, why: str) -> None:
-        text = f"Pod {pod.key} does not make way for now, {why}"
-        self._tell(eviction.beneficiary, "EvictionRefused", text)
 
     def _tell(self, key: str, reason: str, message: str) -> None:
         """The owner of a gang that waits hears something once."""

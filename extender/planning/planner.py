@@ -182,13 +182,13 @@ class Planner:
     # What the outside world tells
 
     def eviction_failed(self, eviction: Eviction, clock: float, *, rest_s: float) -> None:
-        """The API server did not let the pod go: it stays, and whoever it was to make way for is planned anew."""
+        """A victim stays after all, and rests from being one; whoever it was to make way for is planned anew."""
         self.roster.leaving(eviction.uid, is_leaving=False)
         self._rests.clock = clock
         self._rests.is_protected(eviction.uid, rest_s)
-        if eviction.beneficiary:
+        if eviction.beneficiary and self.is_served(eviction):  # several may be refused for one gang: it rests once
             self._rests.was_in_vain(eviction.beneficiary, rest_s)
-        self.drop_promises(eviction.beneficiary)
+            self.drop_promises(eviction.beneficiary)
 
     def is_served(self, eviction: Eviction) -> bool:
         """Whether an eviction still has its purpose: a gang that keeps the place for itself, or a stale gang's end."""

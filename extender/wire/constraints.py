@@ -48,6 +48,12 @@ def _term(term: Json) -> Term:
     )
 
 
+def parse_requirements(selector: Json) -> tuple[Requirement, ...]:
+    """What a label selector demands; none of it holds for everybody. Raises TypeError or AttributeError."""
+    equal = (Requirement(str(key), "In", (str(value),)) for key, value in (selector.get("matchLabels") or {}).items())
+    return (*equal, *map(_requirement, selector.get("matchExpressions") or ()))
+
+
 def _requirement(one: Json) -> Requirement:
     return Requirement(str(one.get("key")), str(one.get("operator")), tuple(map(str, one.get("values") or ())))
 

@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 
 from extender.cluster.picture import HoldState, Picture
-from extender.controllers import planning
+from extender.controllers import evictions, planning
 from extender.controllers.planning import PlanningLoop
 from extender.kube.events import EventRecorder
 from extender.model import names
+from extender.model.queue import PodGroup
 from extender.planning.planner import Planner
 from extender.planning.settings import Settings
 from tests.builders import NAMESPACE, node, pod, uid, world
-from tests.edges.stub import Answer, StubApi, failure, reply
+from tests.edges.stub import Answer, StubApi, by_method, failure, page, reply
 
 PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
 EVENTS = f"/api/v1/namespaces/{NAMESPACE}/events"
@@ -75,7 +76,7 @@ async def test_an_eviction_is_told_to_both_once_it_is_one() -> None:
 async def test_a_budget_that_forbids_an_eviction_is_told_to_who_waits_and_tried_again_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(planning, "_BUDGET_REST_S", 0.2)
+    monkeypatch.setattr(evictions, "_BUDGET_REST_S", 0.2)
     picture = contended()
     async with running(picture, failure(429, "DisruptionBudget")) as api:
         await until(lambda: len(sent(api, f"{PODS}/train/eviction")) >= 2)
@@ -150,3 +151,55 @@ async def test_a_start_that_failed_is_tried_again_for_as_long_as_the_seat_stands
         await until(lambda: len(sent(api, f"{PODS}/p/status")) >= 6)
         api.script = [reply({})]
         await until(lambda: bool(sent(api, f"{PODS}/p")))  # its gate is lifted
+
+
+def gang_contended() -> Picture:
+    """Two trainings on two GPUs, and an interactive gang of their project that needs both."""
+    picture = world(node("n", gpus=2))
+    for index in range(2):
+        picture.upsert_pod(pod(f"train{index}", gpus=1, on="n", indices=[index], labels={"app": f"t{index}"}))
+    picture.upsert_group(PodGroup(NAMESPACE, "g", min_member=2))
+    for name in ("g0", "g1"):
+        made = pod(name, gpus=1, priority_class="build", group="g")
+        picture.upsert_pod(replace(made, gates=(names.SCHEDULING_GATE,)))
+    return picture
+
+
+def budget(allowed: int, selector: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "metadata": {"namespace": NAMESPACE, "name": "keep"},
+        "spec": {"selector": selector},
+        "status": {"disruptionsAllowed": allowed},
+    }
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("allowed", "selector", "leave"),
+    [
+        (0, {"matchLabels": {"app": "t1"}}, 0),
+        (1, {"matchExpressions": [{"key": "app", "operator": "Exists"}]}, 0),
+        (2, {}, 2),
+        (0, {"matchLabels": {"app": "other"}}, 2),
+    ],
+)
+async def test_all_who_are_to_leave_for_a_gang_leave_or_none(
+    allowed: int, selector: dict[str, Any], leave: int
+) -> None:
+    listed = page(budget(allowed, selector))
+    async with running(gang_contended(), by_method(GET=listed, POST=reply({}, 201), PATCH=reply({}))) as api:
+        if leave:
+            await until(lambda: sum(path.endswith("/eviction") for _, path, _ in api.requests) == leave)
+        else:
+            await until(lambda: ("g0", "EvictionRefused") in said(api))
+            await asyncio.sleep(0.3)
+            assert not any(path.endswith("/eviction") for _, path, _ in api.requests)
+
+
+@pytest.mark.asyncio
+async def test_who_was_to_leave_and_is_still_there_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "_TIDY_EVERY_S", 0.05)
+    monkeypatch.setattr(evictions, "_GOES_WITHIN_S", 0.2)
+    monkeypatch.setattr(evictions, "_FAILED_REST_S", 0.2)
+    async with running(contended(), reply({}, 201)) as api:
+        await until(lambda: len(sent(api, f"{PODS}/train/eviction")) >= 2)

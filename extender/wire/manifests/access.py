@@ -48,6 +48,7 @@ def _scheduler() -> list[Json]:
                 # patch: annotations and scheduling gates; delete: pods of no workload at their time limit
                 _rule("", ("pods",), (*_READ, "patch", "delete")),
                 _rule("", ("pods/binding", "pods/eviction"), ("create",)),
+                _rule("policy", ("poddisruptionbudgets",), ("list",)),  # may all go who are to leave for one gang?
                 _rule("", ("pods/status",), ("patch",)),  # the node that a pod is nominated for
                 _rule("", ("nodes",), _READ),
                 _rule("", ("namespaces",), (*_READ, "create", "patch")),  # the namespace of each project
