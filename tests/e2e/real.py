@@ -82,7 +82,8 @@ class RealCluster(Cluster):
         files = [*sorted((BASE / "crds").glob("*.yaml")), BASE / "priority-classes.yaml"]
         await self.apply("\n---\n".join(file.read_text() for file in files))
         await self._established()
-        self._kubelets = asyncio.create_task(FakeKubelets(self.client).run(), name="kubelets")
+        self.kubelets = FakeKubelets(self.client)
+        self._kubelets = asyncio.create_task(self.kubelets.run(), name="kubelets")
 
     async def _established(self) -> None:
         deadline = asyncio.get_running_loop().time() + _ESTABLISHED_S

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from hypothesis import given as for_all
+from hypothesis import strategies as st
 
 from extender.emulator.cluster import EmbeddedCluster
 from extender.emulator.devices import Health, NodeDevices, device_uuid
@@ -71,6 +73,38 @@ def test_a_pod_that_gets_too_few_gets_none() -> None:
     devices.grow(2)
     assert devices.give(with_uid(gpu_pod("p", container("a", gpus=1), container("b", gpus=2)), "p")) == (2, 1)
     assert devices.held_by("p") == {}
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("give"), st.integers(0, 3), st.integers(0, 3)),
+        st.tuples(st.just("take_back"), st.integers(0, 12), st.just(0)),
+        st.tuples(st.sampled_from(list(Health)), st.integers(0, 3), st.just(0)),
+    ),
+    max_size=20,
+)
+
+
+@for_all(STEPS)
+def test_no_device_has_two_holders_and_only_healthy_ones_are_given(steps: list[tuple[str, int, int]]) -> None:
+    devices = NodeDevices("node-0")
+    devices.grow(4)
+    for number, (step, first, second) in enumerate(steps):
+        if step == "give":
+            init = [container("i", gpus=second)]
+            before = devices.allocatable - sum(
+                len(devices.holders(uuid)) for uuid in UUIDS if devices.health(uuid) is Health.HEALTHY
+            )
+            short = devices.give(with_uid(gpu_pod("p", container("a", gpus=first), init=init), str(number)))
+            assert (short is None) == (max(first, second) <= before)
+            mine = {uuid for held in devices.held_by(str(number)).values() for uuid in held}
+            assert all(devices.health(uuid) is Health.HEALTHY for uuid in mine)
+            assert len(mine) == (max(first, second) if short is None else 0)
+        elif step == "take_back":
+            devices.take_back(str(first))
+        else:
+            devices.set_health(UUIDS[first], Health(step))
+        assert all(len(devices.holders(uuid)) <= 1 for uuid in UUIDS)
 
 
 async def test_pods_get_the_lowest_free_devices_and_say_so(cluster: EmbeddedCluster) -> None:

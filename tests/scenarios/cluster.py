@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
+from extender.emulator.kubelet import FakeKubelets
 from extender.errors import ApiError, NotFoundError
 from extender.kube.client import KubeClient
 from extender.model import names
@@ -40,6 +41,7 @@ class Cluster(ABC):
 
     kubeconfig: Path
     client: KubeClient
+    kubelets: FakeKubelets
     directory: Path  # for logs and files of this run
     abilities: frozenset[str] = frozenset()
 

@@ -33,6 +33,7 @@ class Embedded(Cluster):
             self._directory.cleanup()
             raise
         self.kubeconfig, self.client = self._cluster.kubeconfig, self._cluster.client
+        self.kubelets = self._cluster.kubelets
         return self
 
     async def __aexit__(self, *_: object) -> None:
