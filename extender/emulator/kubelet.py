@@ -11,6 +11,7 @@ one device away twice therefore sees the second pod fail with UnexpectedAdmissio
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from extender.controllers.reserve_gpu import keep, own_pod, report
 from extender.emulator.devices import Health, NodeDevices, recorded_devices
 from extender.emulator.environment import Environments
 from extender.emulator.following import follow
-from extender.emulator.kubelet_status import finished, held_back, running, too_few_devices
+from extender.emulator.kubelet_status import crashing, finished, held_back, running, too_few_devices
 from extender.emulator.kubelet_writes import KubeletWrites
 from extender.emulator.node_admission import NodeAdmission
 from extender.emulator.node_leases import renew_leases
@@ -40,6 +41,7 @@ RUN_SECONDS = "emulator.run.ai/run-seconds"
 EXIT_CODE = "emulator.run.ai/exit-code"
 
 _RETRY_S = 0.2
+_LONGEST_CRASH_PAUSE_S = 300.0
 _TERMINAL = ("Succeeded", "Failed")
 
 
@@ -51,7 +53,7 @@ class Behaviour:
     heartbeat_s:    how often every node renews its Lease; None: never, fine where nobody watches node health.
     node_selector:  only nodes with these labels are played; empty: every node of the cluster.
     report_delay_s: from the start of a reservation pod until it says which device it got. look_every_s: how often it
-                    looks afterwards whether the device is still there.
+                    looks afterwards whether the device is still there. crash_pause_s: before it is started again.
     """
 
     start_delay_s: float = 0.05
@@ -60,6 +62,7 @@ class Behaviour:
     node_selector: str = ""
     report_delay_s: float = 0.0
     look_every_s: float = 10.0
+    crash_pause_s: float = 10.0
 
 
 class FakeKubelets:
@@ -67,10 +70,10 @@ class FakeKubelets:
 
     Pod annotations: `emulator.run.ai/run-seconds: "3"` ends the pod after that time, `emulator.run.ai/exit-
     code` says how (0, the default: Succeeded; else Failed). Without either a pod runs until it is deleted.
-    The pod's restartPolicy is not read: what is to end ends, even where a kubelet would start it again.
+    The restartPolicy of such pods is not read: what is to end ends, even where a kubelet would start it again.
 
     A container starts when the ConfigMaps that its environment refers to are there (see `environment`). A pod of the
-    reservation namespace runs our `reserve-gpu` with a fake driver, and fails where that exits.
+    reservation namespace runs our `reserve-gpu` with a fake driver; where that exits, its restartPolicy counts.
     """
 
     def __init__(self, client: KubeClient, behaviour: Behaviour | None = None) -> None:
@@ -284,14 +287,25 @@ class FakeKubelets:
         self._ends_at.pop(uid, None)
         environment = self.environment(uid)[pod["spec"]["containers"][0]["name"]]
         driver = FakeDriver(environment, self.devices(node))
-        try:
-            await asyncio.sleep(self._behaviour.report_delay_s)
-            device = await report(self._client, driver, own_pod(environment))
+        pause_s = self._behaviour.crash_pause_s
+        for restarts in itertools.count():
+            try:
+                await asyncio.sleep(self._behaviour.report_delay_s)
+                device = await report(self._client, driver, own_pod(environment))
+                self._ends_at[uid] = math.inf
+                if restarts:
+                    await self._writes.status(pod, running(self._pods.get(uid, pod), restarts))
+                await keep(driver, device, look_every_s=self._behaviour.look_every_s)
+            except RunaiError as error:
+                log.warning("reservation_ended", pod=pod["metadata"]["name"], node=node, cause=str(error))
+            latest = self._pods.get(uid, pod)
+            if pod["spec"].get("restartPolicy") == "Never":
+                await self._writes.status(pod, finished(latest, 1))
+                return
+            await self._writes.status(pod, crashing(latest, restarts, pause_s))
             self._ends_at[uid] = math.inf
-            await keep(driver, device, look_every_s=self._behaviour.look_every_s)
-        except RunaiError as error:
-            log.warning("reservation_ended", pod=pod["metadata"]["name"], node=node, cause=str(error))
-            await self._writes.status(pod, finished(self._pods.get(uid, pod), 1))
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_CRASH_PAUSE_S)
 
     async def _run_to_end(self, pod: Json) -> None:
         uid, annotations = pod["metadata"]["uid"], pod["metadata"].get("annotations") or {}

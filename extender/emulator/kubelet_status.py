@@ -73,8 +73,8 @@ def _container_status(container: Mapping[str, Any], uid: str, state: Json, *, ru
     }
 
 
-def running(pod: Json) -> Json:
-    """The status of a pod whose containers have just started."""
+def running(pod: Json, restarts: int = 0) -> Json:
+    """The status of a pod whose containers have just started, for the `restarts`-th time again."""
     now, metadata, spec = now_text(), pod["metadata"], pod["spec"]
     state = {"running": {"startedAt": now}}
     return {
@@ -83,8 +83,27 @@ def running(pod: Json) -> Json:
         "conditions": _conditions(now, ready="True"),
         **_init_statuses(pod, now, {}),
         "containerStatuses": [
-            _container_status(container, metadata["uid"], state, running=True) for container in spec["containers"]
+            {**_container_status(container, metadata["uid"], state, running=True), "restartCount": restarts}
+            for container in spec["containers"]
         ],
+    }
+
+
+def crashing(pod: Json, restarts: int, pause_s: float) -> Json:
+    """The status of a pod whose program exits with 1 each time it is started; it is started again after `pause_s`."""
+    now, metadata, spec = now_text(), pod["metadata"], pod["spec"]
+    statuses = []
+    for container in spec["containers"]:
+        whose = f"container={container['name']} pod={metadata['name']}_{metadata['namespace']}({metadata['uid']})"
+        state = _waiting("CrashLoopBackOff", f"back-off {pause_s:g}s restarting failed {whose}")
+        ended = {"exitCode": 1, "reason": "Error", "startedAt": now, "finishedAt": now}
+        status = _container_status(container, metadata["uid"], state, running=False)
+        statuses.append({**status, "restartCount": restarts, "lastState": {"terminated": ended}})
+    return {
+        "phase": "Running",
+        **_placed(pod, now),
+        "conditions": _conditions(now, ready="False", reason="ContainersNotReady", sandbox="True"),
+        "containerStatuses": statuses,
     }
 
 

@@ -34,12 +34,14 @@ def gpu_pod(name: str, *containers: Json, node: str = "node-0", init: list[Json]
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
 
 
-def reservation_pod(name: str = "r", *, node: str = "node-0", gpus: int = 1) -> Json:
+def reservation_pod(name: str = "r", *, node: str = "node-0", gpus: int = 1, restart_policy: str = "Never") -> Json:
     env = [
         {"name": variable, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.{field}"}}}
         for variable, field in (("POD_NAME", "name"), ("POD_NAMESPACE", "namespace"))
     ]
-    return gpu_pod(name, container("reserve", gpus=gpus, env=env), node=node)
+    pod = gpu_pod(name, container("reserve", gpus=gpus, env=env), node=node)
+    pod["spec"]["restartPolicy"] = restart_policy
+    return pod
 
 
 def from_map(variable: str, name: str, key: str, **more: Any) -> Json:

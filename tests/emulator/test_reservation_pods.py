@@ -29,7 +29,7 @@ UUIDS = [device_uuid("node-0", index) for index in range(4)]
 
 @pytest.fixture
 async def cluster() -> AsyncIterator[EmbeddedCluster]:
-    behaviour = Behaviour(start_delay_s=0.01, stop_delay_s=0.01, report_delay_s=0.05, look_every_s=0.05)
+    behaviour = Behaviour(0.01, 0.01, report_delay_s=0.05, look_every_s=0.05, crash_pause_s=0.1)
     async with EmbeddedCluster(nodes=1, behaviour=behaviour) as cluster:
         await create_reservations_namespace(cluster.client)
         yield cluster
@@ -84,6 +84,28 @@ async def test_its_program_ends_when_the_device_vanishes_but_not_when_it_falls_i
     await cluster.kubelets.set_health("node-0", UUIDS[0], Health.VANISHED)
     await reach(client, f"{RESERVATIONS}/r", is_phase("Failed"))
     assert cluster.kubelets.devices("node-0").holders(UUIDS[0]) == []
+
+
+async def test_one_that_is_started_again_crashes_until_its_device_is_back(cluster: EmbeddedCluster) -> None:
+    client, kubelets = cluster.client, cluster.kubelets
+    await client.create(RESERVATIONS, reservation_pod(restart_policy="Always"))
+    await reach(client, f"{RESERVATIONS}/r", reported)
+    await kubelets.set_health("node-0", UUIDS[0], Health.VANISHED)
+    crashed = await reach(
+        client, f"{RESERVATIONS}/r", lambda pod: pod["status"]["containerStatuses"][0]["restartCount"] == 1
+    )
+    (status,) = crashed["status"]["containerStatuses"]
+    assert crashed["status"]["phase"] == "Running"
+    assert {one["type"]: one["status"] for one in crashed["status"]["conditions"]}["Ready"] == "False"
+    assert status["state"]["waiting"]["reason"] == "CrashLoopBackOff"
+    assert status["state"]["waiting"]["message"].startswith("back-off 0.2s restarting failed container=reserve pod=r_")
+    assert status["lastState"]["terminated"]["exitCode"] == 1
+    assert kubelets.devices("node-0").holders(UUIDS[0]) == [crashed["metadata"]["uid"]]
+    await kubelets.set_health("node-0", UUIDS[0], Health.HEALTHY)
+    pod = await reach(
+        client, f"{RESERVATIONS}/r", lambda pod: "running" in pod["status"]["containerStatuses"][0]["state"]
+    )
+    assert pod["status"]["containerStatuses"][0]["restartCount"] >= 1
 
 
 async def test_a_silent_one_reports_when_it_is_let(cluster: EmbeddedCluster) -> None:
