@@ -233,6 +233,23 @@ def test_without_nvml_it_says_so_and_fails() -> None:
     assert shown.stdout == ""
 
 
-def test_no_other_command_loads_the_binding() -> None:
-    code = "import sys, extender.cli.scheduler; sys.exit('pynvml' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
+def loaded(*arguments: str) -> set[str]:
+    """The modules that `runai-scheduler` has loaded when it ends with these arguments."""
+    code = f"""
+import sys
+from extender.cli.scheduler import main
+sys.argv = ["runai-scheduler", *{arguments!r}]
+try:
+    main()
+except SystemExit:
+    print(*sys.modules, sep="\\n", file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    return set(done.stderr.split("\n"))
+
+
+def test_the_binding_is_loaded_by_no_other_command_and_this_one_loads_little_else() -> None:
+    assert "extender.cli.reserve_gpu" in loaded("reserve-gpu", "--help")
+    assert not {"extender.app", "numpy"} & loaded("reserve-gpu", "--help")
+    assert "extender.app" in loaded("version")
+    assert "pynvml" not in loaded("version")

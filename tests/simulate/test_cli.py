@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from extender.cli.scheduler import cli
+from extender.cli.commands import cli
 from tests.simulate.files import nodes_csv, pods_csv
 
 KEYS = {
