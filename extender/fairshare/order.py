@@ -44,13 +44,14 @@ def queue_key(standing: Standing, request: Amounts, total: Amounts | Triple, vic
     """
     asked, lost = triple(request), triple(victims)
     whole = total if isinstance(total, tuple) else triple(total)
-    above_share = above_deserved = no_share = False
+    above_share = True  # of everything: who leaves some of a resource to others is not served last for that
+    above_deserved = no_share = False
     with_job = without_job = 0
     for resource in RESOURCES:
         held = standing.allocated[resource]
         after = held + asked[resource]
         allocatable = standing.allocatable[resource]
-        above_share = above_share or held > standing.fair[resource]
+        above_share = above_share and held > standing.fair[resource]
         above_deserved = above_deserved or after > standing.deserved[resource]
         no_share = no_share or (allocatable == 0 and after > 0)
         if allocatable >= UNBOUNDED:

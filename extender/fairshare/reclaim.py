@@ -13,7 +13,8 @@ from extender.fairshare.order import saturation
 from extender.fairshare.tree import RESOURCES, QuotaTree, Standing, triple
 from extender.model.amounts import Amounts
 
-VictimKey = tuple[int, tuple[int, ...], tuple[float, str]]
+Place = tuple[bool, bool, int, int]
+VictimKey = tuple[int, tuple[Place, ...], tuple[float, str]]
 
 
 class Trade:
@@ -110,14 +111,16 @@ class Trade:
         return True
 
     def victim_key(self, victim: Standing, *, own_branch_first: bool = False) -> VictimKey:
-        """The largest key loses next: the most saturated, level by level from the top; among equals the youngest.
+        """The largest key loses next, level by level from the top; among equals the youngest.
+
+        The order of service backwards: who is above share, who is above quota, lower priority, the most saturated.
 
         own_branch_first: rather those inside departments of the reclaimer's path which the request would take above
         their share. To try again with, where the first choice was not fair.
         """
         return (
             self._relief(victim) if own_branch_first else 0,
-            tuple(self._saturation(standing) for standing in reversed(list(victim.path()))),
+            tuple(self._place(standing) for standing in reversed(list(victim.path()))),
             victim.seniority,
         )
 
@@ -127,6 +130,15 @@ class Trade:
             any(self._left(ours)[resource] + self._asked[resource] > ours.fair[resource] for resource in RESOURCES)
             for ours in self.reclaimer.path()
             if ours in inside
+        )
+
+    def _place(self, standing: Standing) -> Place:
+        left = self._left(standing)
+        return (
+            all(left[resource] > standing.fair[resource] for resource in RESOURCES),
+            any(left[resource] > standing.deserved[resource] for resource in RESOURCES),
+            -standing.queue.priority,
+            self._saturation(standing),
         )
 
     def _saturation(self, standing: Standing) -> int:

@@ -88,7 +88,7 @@ def reclaim(view: View) -> None:
                 if not judged.may_lose(unit.job.standing):
                     return False
                 judged.take(unit.job.standing, unit.cost)
-            return judged.is_fair() and not _would_return(view, job, lost)
+            return judged.is_fair() and not _would_return(view, job, members, lost)
 
         others = [
             standing
@@ -165,15 +165,15 @@ def _by_node(view: View, jobs: Iterable[Job]) -> Iterator[list[Unit]]:
     return (there[name] for name in ordered[:_NODES])
 
 
-def _would_return(view: View, job: Job, lost: Sequence[Unit]) -> bool:
+def _would_return(view: View, job: Job, members: list[Member], lost: Sequence[Unit]) -> bool:
     """Whether a victim would be served before the queue it made way for, and so take its place back at once.
 
     What the reclaiming queue serves first may be another job of its own: that one's turn is what counts. Asked with
-    the tree as it was before the losses.
+    the tree as it was before the losses; `members` are those of the job that it was helped with.
     """
     waiting = [one for one in view.by_queue[job.gang.queue] if one.gang.waiting and one.pending() and not one.seats]
     head = min([*waiting, job], key=turn_of)
-    request = request_of(view, next_members(head) or next_members(job))
+    request = request_of(view, members if head is job else next_members(head))
     for unit in lost:
         view.tree.release(unit.job.standing, unit.cost, preemptible=True)
     try:

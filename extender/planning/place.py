@@ -18,6 +18,8 @@ from extender.planning.seating import Look, find_seat
 from extender.planning.topology import NOT_IN_ANY, inside
 from extender.planning.view import Job, View
 
+_RATIO = 1000  # parts of one, for comparing ratios of counts
+
 
 def next_members(job: Job) -> list[Member]:
     """Who is placed next: all that the minimum still needs, else one extra; none when nobody waits for it.
@@ -27,7 +29,7 @@ def next_members(job: Job) -> list[Member]:
     waiting = _by_leaf(job)
     if job.fill is Fill.BELOW_MINIMUM:
         return _needed(job, job.gang.tree, waiting) or []
-    part = _next_extra(job, waiting)
+    part = _next_extra(job, job.gang.tree, waiting)
     if part is None:
         return []
     if part.is_met(job.held):
@@ -44,7 +46,7 @@ def place_next(view: View, job: Job, look: Look) -> list[Member]:
     had = set(job.seats)
     waiting = _by_leaf(job)
     starts = job.fill is Fill.BELOW_MINIMUM
-    part = job.gang.tree if starts else _next_extra(job, waiting)
+    part = job.gang.tree if starts else _next_extra(job, job.gang.tree, waiting)
     if part is None:
         return []
     placed = (
@@ -102,21 +104,30 @@ def _size(member: Member) -> int:
     return gpu.devices * (gpu.share_milli or gpu.memory_mib or GPU)
 
 
-def _next_extra(job: Job, waiting: dict[str, list[Member]]) -> Part | None:
-    """Above the minimum: the part that gets something next. Optional parts as a whole, then the leaf least filled."""
-    optional = [part for part in _unmet(job, job.gang.tree) if _needed(job, part, waiting)]
-    if optional:
-        return optional[0]
-    leaves = [leaf for leaf in job.gang.tree.leaves() if waiting.get(leaf.name) and leaf.is_met(job.held)]
-    return min(leaves, key=lambda leaf: job.held.get(leaf.name, 0) * 1000 // max(leaf.min_member, 1), default=None)
+def _next_extra(job: Job, part: Part, waiting: dict[str, list[Member]]) -> Part | None:
+    """Above the minimum of `part`: what inside it gets something next. Optional parts as a whole, a leaf one member.
 
-
-def _unmet(job: Job, part: Part) -> Iterator[Part]:
-    for child in part.children:
+    At every level those without their minimum come first, then those that have got least beyond it.
+    """
+    if not part.children:
+        return part if waiting.get(part.name) else None
+    for child in sorted(part.children, key=lambda child: _got(job, child)):
         if child.is_met(job.held):
-            yield from _unmet(job, child)
-        else:
-            yield child
+            found = _next_extra(job, child, waiting)
+            if found is not None:
+                return found
+        elif _needed(job, child, waiting):
+            return child
+    return None
+
+
+def _got(job: Job, part: Part) -> tuple[bool, bool, int]:
+    """Sort key: whether the part has its minimum, whether none is asked of it, and how many times over it has it."""
+    if not part.is_met(job.held):
+        return (False, False, 0)
+    least = part.min_parts if part.children else part.min_member
+    got = sum(child.is_met(job.held) for child in part.children) if part.children else job.held.get(part.name, 0)
+    return (True, least == 0, got * _RATIO // max(least, 1))
 
 
 def _part(view: View, job: Job, part: Part, within: Bools | None, waiting: dict[str, list[Member]], look: Look) -> bool:

@@ -198,7 +198,7 @@ def _restore(view: View, unit: Unit, helped: Job) -> bool:
         if not is_free(ledger, member.pod, before.placement):
             return False
         if uid in unit.seats:
-            view.seat(job, member, before.placement, promised=True)
+            view.seat(job, member, before.placement, promised=unit.seats[uid].promised)
         else:
             view.restore(job, uid)
     return unit.is_core or job.gang.tree.is_met(job.held)  # nobody stays on beside a core that left

@@ -106,10 +106,11 @@ def evict(view: View, unit: Unit) -> None:
 def _portions(job: Job, action: str) -> tuple[list[tuple[Member, ...]], tuple[Member, ...]]:
     """What a gang has above its minimum, in portions, and its core.
 
-    What this plan has just started stays, and what `action` itself has promised: two queues would take it from each
-    other in turn. Such a gang has no core to give.
+    What others were evicted for stays when its time has come, and what `action` itself has given: two queues would
+    take it from each other in turn. Such a gang has no core to give. What an earlier decision of this plan has given
+    goes like anything else, and nobody has to be evicted for it.
     """
-    fresh = [uid for uid, seat in job.seats.items() if not seat.promised or seat.given_in == action]
+    fresh = [uid for uid, seat in job.seats.items() if seat.given_in == action or not (seat.promised or seat.given_in)]
     members = [one for one in _present(job) if one.pod.uid not in fresh]
     if len(members) <= 1 and not fresh and not job.gang.subgroups and job.gang.min_member == 1:
         return [], tuple(members)  # the commonest gang is one pod

@@ -225,7 +225,7 @@ def best(tree: QuotaTree, jobs: dict[Standing, Amounts]) -> Standing | None:
             return max(Fraction(a, w) if w else Fraction(a * 1000) for a, w in zip(amounts, whole, strict=True))
 
         return (
-            any(held > fair for held, fair in zip(s.allocated, s.fair, strict=True)),
+            all(held > fair for held, fair in zip(s.allocated, s.fair, strict=True)),
             any(a > d for a, d in zip(after, s.deserved, strict=True)),
             -s.queue.priority,
             any(share == 0 and a > 0 for share, a in zip(s.allocatable, after, strict=True)),

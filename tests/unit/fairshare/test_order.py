@@ -29,9 +29,6 @@ def queue(name: str, deserved: float = 0, *, priority: int = 100, created: float
     ("first", "second"),  # (queue, fair share, held, next job, victims)
     [
         pytest.param(
-            (queue("z", 1), 4, 4, 4, 0), (queue("a", 9), 4, 5, 1, 0), id="1: not above its fair share before above it"
-        ),
-        pytest.param(
             (queue("z", 4), 4, 3, 1, 0),
             (queue("a", 2, priority=999), 9, 2, 1, 0),
             id="2: within quota with its next job",
@@ -58,6 +55,17 @@ def test_the_first_difference_decides(
     for stated, _, _, job, victims in (first, second):
         keys.append(queue_key(tree.projects[ProjectName(stated.name)], gpus(job), TOTAL, gpus(victims)))
     assert keys[0] < keys[1]
+
+
+def test_above_its_fair_share_of_everything_goes_last() -> None:
+    tree = QuotaTree(TOTAL, [queue("z", 1), queue("a", 9, priority=101)])
+    z, a = tree.projects.values()
+    tree.take_shares({"z": Amounts(4000, 4000, 4000), "a": Amounts(4000, 4000, 4000)})
+    tree.allocate(z, gpus(4), preemptible=True)
+    tree.allocate(a, Amounts(4001, 4001, 4001), preemptible=True)
+    assert queue_key(z, gpus(4), TOTAL) < queue_key(a, gpus(1), TOTAL)
+    tree.release(a, Amounts(0, 0, 1), preemptible=True)  # some memory of its share is left to others
+    assert queue_key(a, gpus(1), TOTAL) < queue_key(z, gpus(4), TOTAL)
 
 
 def test_the_dominant_resource_decides() -> None:
