@@ -26,7 +26,7 @@ def seat_in(
 
     free: milli-GPU free per device index, by default the ledger's own.
     """
-    if ledger.node is None:
+    if ledger.node is None or (pod.gpu.is_shared and ledger.node.is_sliced):
         return None
     if pod.gpu.mig:
         offered = dict(ledger.node.mig)

@@ -11,7 +11,7 @@ from extender.packing.score import Ints, NodeArrays
 
 _FIRST_ENTRIES = 64
 _FIRST_DEVICES = 8
-_NUMBERS = 8  # the columns of one number an entry: see `view`
+_NUMBERS = 9  # the columns of one number an entry: see `view`
 
 
 class States:
@@ -27,13 +27,14 @@ class States:
     def view(self, start: int = 0) -> NodeArrays:
         """The entries from `start` on as what a score reads: no copies."""
         stop = self.count
-        whole, total, memory, cpu, capacity, cpu_capacity, has, product = self._numbers[:, start:stop]
+        whole, total, memory, cpu, capacity, cpu_capacity, has, shareable, product = self._numbers[:, start:stop]
         return NodeArrays(
             free=self._free[start:stop],
             whole=whole,
             total_free=total,
             gpu_memory=memory,
             has_gpus=has.astype(np.bool_),
+            shareable=shareable.astype(np.bool_),
             cpu_free=cpu,
             capacity=capacity,
             cpu_capacity=cpu_capacity,

@@ -122,6 +122,7 @@ class NodeTable:
             node.gpus * GPU,
             node.cpu_milli,
             node.gpu_slots > 0 or bool(node.mig),
+            not node.is_sliced,
             product,
         )
         state = (*sorted(free), *numbers, *mig.items())

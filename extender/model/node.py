@@ -16,6 +16,7 @@ class Node:
     gpu_slots:      devices the node has by capacity: the range of device indices.
     gpu_memory_mib: memory of each device, 0 when the label is missing or absurd (then: no gpu-memory pods).
     mig:            allocatable MIG slices, (resource name, count) sorted by name.
+    is_sliced:      its devices are MIG slices (strategy single): whole ones only, nobody shares them.
     schedulable:    ready and not cordoned.
     labels:         (key, value) pairs, sorted; with `taints` what planning judges pods' constraints by.
     pool:           the node pool it is in; quotas are per pool.
@@ -32,6 +33,7 @@ class Node:
     memory_mib: int = 0
     pods: int = 0
     mig: tuple[tuple[str, int], ...] = ()
+    is_sliced: bool = False
     schedulable: bool = True
     labels: tuple[tuple[str, str], ...] = ()
     taints: tuple[Taint, ...] = ()
@@ -42,3 +44,8 @@ class Node:
 def usable_gpus(gpus: int, mig_strategy: str) -> int:
     """Whole devices that may be given away: none on a node of mixed MIG strategy, whose devices go in slices."""
     return 0 if mig_strategy == "mixed" else gpus
+
+
+def is_sliced(mig_strategy: str) -> bool:
+    """Whether what the node offers as GPUs are MIG slices, all alike."""
+    return mig_strategy == "single"

@@ -32,6 +32,7 @@ class NodeArrays:
     free:       [nodes, devices] milli-GPU free; GPU is a device without sharers, 0 an unusable one.
     whole:      devices without sharers.        total_free: sum of `free` over the devices.
     gpu_memory: MiB of one device, 0 unknown.   has_gpus:   the node has devices at all, used or not.
+    shareable:  several pods may be on one device.
     cpu_free:   milli-CPU, may be negative.     mig_free:   MIG slices by resource name.
     capacity:   milli-GPU in all.               cpu_capacity: milli-CPU in all.
     product:    number of the GPU model in `NodeTable.products`.
@@ -42,6 +43,7 @@ class NodeArrays:
     total_free: Ints
     gpu_memory: Ints
     has_gpus: Bools
+    shareable: Bools
     cpu_free: Ints
     capacity: Ints
     cpu_capacity: Ints
@@ -56,6 +58,7 @@ class NodeArrays:
             total_free=self.total_free[rows],
             gpu_memory=self.gpu_memory[rows],
             has_gpus=self.has_gpus[rows],
+            shareable=self.shareable[rows],
             cpu_free=self.cpu_free[rows],
             capacity=self.capacity[rows],
             cpu_capacity=self.cpu_capacity[rows],
@@ -81,7 +84,7 @@ def fits(request: GpuRequest, nodes: NodeArrays) -> Bools:
     if request.is_shared:
         share = shares(request, nodes)
         bound = share if isinstance(share, int) else share[:, None]
-        fitting: Bools = (nodes.free >= bound).sum(axis=1) >= request.devices
+        fitting: Bools = ((nodes.free >= bound).sum(axis=1) >= request.devices) & nodes.shareable
     else:
         fitting = nodes.whole >= request.devices
     for resource, count in request.mig:

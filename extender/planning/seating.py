@@ -104,6 +104,10 @@ def _take(view: View, pod: Pod, row: int | None, *, now: bool) -> tuple[Placemen
     found = seats.seat_in(ledger, pod, name, strategy, free)
     if found is None or any(index in ledger.devices and index not in current.devices for index in found.indices):
         return None  # whom it would share the device with does not sit there yet
+    if pod.gpu.is_shared and strategy is Strategy.BINPACK and any(one not in ledger.devices for one in found.indices):
+        ahead = seats.seat_in(ledger, pod, name, strategy)
+        if ahead is not None and all(index in ledger.devices for index in ahead.indices):
+            return ahead, False  # it rather waits for somebody to leave than opens a device
     return found, True
 
 

@@ -16,10 +16,11 @@ from extender.fairshare.tree import QuotaTree
 from extender.model import names
 from extender.model.affinity import AffinityTerm, PodAffinity
 from extender.model.amounts import GPU, Amounts
+from extender.model.constraint import ANYWHERE, Constraint, Requirement, Term
 from extender.model.gang import Gang, Member, MemberState, SubGroup, Topology, cost
 from extender.model.gpu import GpuRequest
 from extender.model.names import NodeName, PodUID, ProjectName
-from extender.model.node import Node, usable_gpus
+from extender.model.node import Node, is_sliced, usable_gpus
 from extender.model.pod import Phase, Placement, Pod
 from extender.model.queue import Queue, Quota, Weights
 
@@ -47,6 +48,7 @@ class PodState:
     labels: Mapping[str, str] = field(default_factory=dict)
     affinity_key: str = ""
     anti_affinity_key: str = ""
+    node_affinity: tuple[str, ...] = ()
 
 
 _STATES = {
@@ -71,7 +73,7 @@ _GROUP_KEYS = _words(
 )
 _POD_KEYS = _words(
     "pod node devices order gpu gpu_fraction gpu_memory gpu_devices state subgroup labels pod_affinity_key "
-    "pod_anti_affinity_key mig cpu memory"
+    "pod_anti_affinity_key node_affinity mig cpu memory"
 )
 _QUEUE_KEYS = _words(
     "name parent quota weight limit priority cpu_quota cpu_limit mem_quota_mb mem_limit_mb preempt_min_runtime "
@@ -123,6 +125,7 @@ class World:
             labels=dict(one.get("labels") or {}),
             affinity_key=str(one.get("pod_affinity_key", "")),
             anti_affinity_key=str(one.get("pod_anti_affinity_key", "")),
+            node_affinity=tuple(map(str, one.get("node_affinity") or ())),
         )
 
     def _seat_given(self, entries: Iterable[object]) -> None:
@@ -171,6 +174,7 @@ class World:
         labels = tuple(sorted((str(key), str(value)) for key, value in state.labels.items()))
         near = (AffinityTerm(labels, state.affinity_key),) if state.affinity_key else ()
         apart = (AffinityTerm(labels, state.anti_affinity_key),) if state.anti_affinity_key else ()
+        only = Term(labels=(Requirement(_TYPE_LABEL, "In", state.node_affinity),))
         return Pod(
             uid=PodUID(state.name),
             namespace=_NAMESPACE,
@@ -185,6 +189,7 @@ class World:
             deleting=state.state in ("releasing", "stuck_in_releasing"),
             created=index.zfill(9),
             labels=labels,
+            constraint=Constraint(terms=(only,)) if state.node_affinity else ANYWHERE,
             affinity=PodAffinity(near, apart) if near or apart else None,
         )
 
@@ -324,7 +329,8 @@ def _queue(given: Mapping[str, Any], at: int) -> Queue:
 def _node(name: str, given: Mapping[str, Any], pods: int) -> Node:
     _known(given, _NODE_KEYS, "node")
     labels = {**{str(key): str(value) for key, value in (given.get("labels") or {}).items()}, _TYPE_LABEL: name}
-    gpus = usable_gpus(int(given.get("gpus", 0)), str(given.get("mig_strategy", "")))
+    strategy = str(given.get("mig_strategy", ""))
+    gpus = usable_gpus(int(given.get("gpus", 0)), strategy)
     return Node(
         name=NodeName(name),
         uid=name,
@@ -336,6 +342,7 @@ def _node(name: str, given: Mapping[str, Any], pods: int) -> Node:
         memory_mib=int(given.get("memory", 20_000_000_000)),
         pods=500 if pods > _MANY_PODS else 110,
         mig=tuple(sorted((str(key), int(count)) for key, count in (given.get("mig") or {}).items())),
+        is_sliced=is_sliced(strategy),
         labels=tuple(sorted(labels.items())),
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 from extender.errors import MalformedError
 from extender.model import amounts, names
 from extender.model.names import NodeName
-from extender.model.node import Node, usable_gpus
+from extender.model.node import Node, is_sliced, usable_gpus
 from extender.wire.constraints import parse_taints
 
 Json = Mapping[str, Any]
@@ -33,7 +33,8 @@ def parse(obj: Json, *, pool_label: str = names.NODE_POOL_LABEL) -> Node:
         allocatable = status.get("allocatable") or {}
         capacity = status.get("capacity") or {}
         gpus = min(_count(allocatable.get(names.GPU_RESOURCE)), _MOST_DEVICES)
-        gpus = usable_gpus(gpus, str(labels.get(names.NODE_MIG_STRATEGY) or ""))
+        strategy = str(labels.get(names.NODE_MIG_STRATEGY) or "")
+        gpus = usable_gpus(gpus, strategy)
         slots = max(gpus, min(_count(capacity.get(names.GPU_RESOURCE)), _MOST_DEVICES))
         mig = tuple(
             sorted(
@@ -54,6 +55,7 @@ def parse(obj: Json, *, pool_label: str = names.NODE_POOL_LABEL) -> Node:
             memory_mib=_quantity(amounts.memory_mib, allocatable.get("memory")),
             pods=_count(allocatable.get("pods")),
             mig=mig,
+            is_sliced=is_sliced(strategy),
             schedulable=not spec.get("unschedulable") and _is_ready(status),
             labels=tuple(sorted((str(key), str(value)) for key, value in labels.items())),
             taints=parse_taints(spec),
