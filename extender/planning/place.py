@@ -12,10 +12,10 @@ import numpy as np
 from extender.fairshare.order import Fill
 from extender.model.amounts import GPU
 from extender.model.gang import Member, Part
-from extender.packing.score import Bools
+from extender.packing.score import Ints
 from extender.packing.strategy import Strategy
 from extender.planning.seating import Look, find_seat
-from extender.planning.topology import NOT_IN_ANY, inside
+from extender.planning.topology import EVERYWHERE, NOT_IN_ANY, Area, Level, free_in, packed
 from extender.planning.view import Job, View
 
 _RATIO = 1000  # parts of one, for comparing ratios of counts
@@ -50,7 +50,7 @@ def place_next(view: View, job: Job, look: Look) -> list[Member]:
     if part is None:
         return []
     placed = (
-        _part(view, job, part, None, waiting, look)
+        _part(view, job, part, EVERYWHERE, waiting, look)
         if not part.is_met(job.held)
         else _extra(view, job, part, waiting[part.name][0], look)
     )
@@ -130,31 +130,31 @@ def _got(job: Job, part: Part) -> tuple[bool, bool, int]:
     return (True, least == 0, got * _RATIO // max(least, 1))
 
 
-def _part(view: View, job: Job, part: Part, within: Bools | None, waiting: dict[str, list[Member]], look: Look) -> bool:
-    """Bring `part` to its minimum inside `within`."""
+def _part(view: View, job: Job, part: Part, area: Area, waiting: dict[str, list[Member]], look: Look) -> bool:
+    """Bring `part` to its minimum inside `area`."""
     if part.topology is None:
-        return _fill(view, job, part, within, waiting, look)
+        return _fill(view, job, part, area, waiting, look)
     before = view.mark()
-    for domain in _domains(view, job, part, within, waiting):
+    for domain in _domains(view, job, part, area, waiting):
         if _fill(view, job, part, domain, waiting, look):
             return True
         view.rollback(before)
     return False
 
 
-def _fill(view: View, job: Job, part: Part, within: Bools | None, waiting: dict[str, list[Member]], look: Look) -> bool:
+def _fill(view: View, job: Job, part: Part, area: Area, waiting: dict[str, list[Member]], look: Look) -> bool:
     if not part.children:
         lacking = part.min_member - job.held.get(part.name, 0)
         members = [one for one in waiting.get(part.name, []) if one.pod.uid not in job.seats][: max(0, lacking)]
         # All of them must fit: the largest first, as long as there is choice.
         members.sort(key=lambda one: -_size(one))
-        return len(members) >= lacking and all(_seat(view, job, one, within, look) for one in members)
+        return len(members) >= lacking and all(_seat(view, job, one, area, look) for one in members)
     met = 0
     for child in _met_first(job, part, waiting if part.min_parts == len(part.children) else None):
         if met >= part.min_parts:
             break
         before = view.mark()
-        if child.is_met(job.held) or _part(view, job, child, within, waiting, look):
+        if child.is_met(job.held) or _part(view, job, child, area, waiting, look):
             met += 1
         elif part.min_parts == len(part.children):
             return False
@@ -163,10 +163,10 @@ def _fill(view: View, job: Job, part: Part, within: Bools | None, waiting: dict[
     return met >= part.min_parts
 
 
-def _seat(view: View, job: Job, member: Member, within: Bools | None, look: Look) -> bool:
+def _seat(view: View, job: Job, member: Member, area: Area, look: Look) -> bool:
     if not job.standing.admits(view.least_cost(member.pod), preemptible=job.gang.preemptible):
         return False
-    found = find_seat(view, job, member, within, look)
+    found = find_seat(view, job, member, area, look)
     if found is None:
         return False
     placement, now = found
@@ -177,55 +177,65 @@ def _seat(view: View, job: Job, member: Member, within: Bools | None, look: Look
 def _extra(view: View, job: Job, leaf: Part, member: Member, look: Look) -> bool:
     """One more member of a leaf that has its minimum: in the same domains as the members it has."""
 
-    def descend(part: Part, within: Bools | None) -> bool:
-        masks = [within] if part.topology is None else _domains(view, job, part, within, {leaf.name: [member]})
-        for mask in masks:
+    def descend(part: Part, area: Area) -> bool:
+        areas = [area] if part.topology is None else _domains(view, job, part, area, {leaf.name: [member]})
+        for inside in areas:
             if part is leaf:
-                if _seat(view, job, member, mask, look):
+                if _seat(view, job, member, inside, look):
                     return True
                 continue
             below = next(child for child in part.children if leaf in child.leaves())
-            if descend(below, mask):
+            if descend(below, inside):
                 return True
         return False
 
-    return descend(job.gang.tree, None)
+    return descend(job.gang.tree, EVERYWHERE)
 
 
-def _domains(
-    view: View, job: Job, part: Part, within: Bools | None, waiting: dict[str, list[Member]]
-) -> Iterator[Bools | None]:
+def _domains(view: View, job: Job, part: Part, area: Area, waiting: dict[str, list[Member]]) -> Iterator[Area]:
     """Where `part` may go as a whole, in the order to try: preferred level first, then ever wider ones.
 
     Within a level the domain that holds members of the part already, then the fullest with room (emptiest when
-    spreading). A domain with less free GPU (or CPU, for CPU work) than the part still asks for is left out.
+    spreading). A domain with less free GPU (or CPU, for CPU work) than the part still asks for is left out. Where
+    the preferred level is too narrow, its emptiest domains are filled first: then the fewest are needed.
     """
     topology = part.topology
     assert topology is not None
     members = [one for leaf in part.leaves() for one in waiting.get(leaf.name, ())]
     needed = _needed(job, part, waiting) or members[:1]
-    levels = topology.levels
-    widest = levels.index(topology.required) if topology.required in levels else -1
-    narrowest = levels.index(topology.preferred) if topology.preferred in levels else widest
+    levels = [view.domains.level(topology.levels, key) for key in topology.levels]
+    widest = topology.levels.index(topology.required) if topology.required in topology.levels else -1
+    narrowest = topology.levels.index(topology.preferred) if topology.preferred in topology.levels else widest
     used = _rows_of(view, job, part)
     cpu_only = all(one.pod.gpu.is_cpu_only for one in needed)
     asked = sum(one.pod.cpu_milli if cpu_only else view.least_cost(one.pod).gpu_milli for one in needed)
     spread = bool(needed) and view.settings.strategy_for(needed[0].pod) is Strategy.SPREAD
+    view.whatif.flush()
+    nodes = view.picture.table.arrays()
+    room = np.maximum(nodes.cpu_free, 0) if cpu_only else nodes.total_free + _mig_milli(nodes.mig_free)
+    rows = np.ones_like(nodes.has_gpus) if area.rows is None else area.rows
+    if widest >= 0 and used:
+        rows = rows & np.isin(levels[widest].number, levels[widest].number[used])
+    rank = area.rank
     for depth in range(narrowest, max(widest, 0) - 1, -1) if narrowest >= 0 else ():
-        level = view.domains.level(levels, levels[depth])
-        allowed = level.number != NOT_IN_ANY if within is None else (level.number != NOT_IN_ANY) & within
+        level = levels[depth]
         homes = {int(level.number[row]) for row in used}
-        view.whatif.flush()
-        nodes = view.picture.table.arrays()
-        room = np.maximum(nodes.cpu_free, 0) if cpu_only else nodes.total_free + _mig_milli(nodes.mig_free)
-        free = np.bincount(level.number[allowed], weights=room[allowed], minlength=len(level.names))
-        numbers = np.unique(level.number[allowed]).tolist()
-        if depth == widest and homes:
-            numbers = [number for number in numbers if number in homes]
-        order = sorted(numbers, key=lambda one: (one not in homes, -free[one] if spread else free[one], one))
-        yield from (inside(level, one, within) for one in order if free[one] >= asked)
+        order = packed(levels[: depth + 1], room, rows)
+        if depth == narrowest and topology.preferred:
+            rank = _ranked(level, sorted(order, key=lambda one: one in homes))
+        free = free_in(level, room, rows)
+        order = sorted(order[::-1] if spread else order, key=lambda one: one not in homes)
+        yield from (Area(rows & (level.number == one), rank) for one in order if free[one] >= asked)
     if widest < 0:
-        yield within
+        yield Area(area.rows, rank)
+
+
+def _ranked(level: Level, order: list[int]) -> Ints:
+    """The place of each row's domain in `order`, NOT_IN_ANY for rows in none of them."""
+    place = np.full(len(level.names) + 1, NOT_IN_ANY)  # one more: what a row without a domain reads
+    place[order] = range(len(order))
+    ranks: Ints = place[level.number]
+    return ranks
 
 
 def _mig_milli(mig_free: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.int64]]]) -> int:

@@ -12,9 +12,10 @@ from extender.model.gang import Member
 from extender.model.names import NodeName
 from extender.model.pod import Placement, Pod
 from extender.packing import score
-from extender.packing.score import Bools, Ints, NodeArrays
+from extender.packing.score import Ints, NodeArrays
 from extender.packing.strategy import Strategy
 from extender.planning.affinity import acceptable
+from extender.planning.topology import NOT_IN_ANY, Area
 from extender.planning.view import Job, View
 
 
@@ -30,11 +31,11 @@ class Look(Enum):
     FUTURE = auto()
 
 
-def find_seat(view: View, job: Job, member: Member, within: Bools | None, look: Look) -> tuple[Placement, bool] | None:
+def find_seat(view: View, job: Job, member: Member, area: Area, look: Look) -> tuple[Placement, bool] | None:
     """Where the member goes best, and whether it could go there now; None when nothing fits even in the future.
 
-    within: the rows that may be taken, None for all. Free seats come before promised ones, except that a share
-    rather waits to join a device that is shared already.
+    Free seats come before promised ones, except that a share rather waits to join a device that is shared already,
+    and any member for a place in the domain where it is wanted most.
     """
     pod = member.pod
     view.whatif.flush()
@@ -43,8 +44,8 @@ def find_seat(view: View, job: Job, member: Member, within: Bools | None, look: 
     values = view.picture.ranking.values(seats.shape_of(pod), strategy)
     fitting = table.has_room(pod.cpu_milli, pod.memory_mib)
     fitting &= view.picture.allowed.row(view.constraint_of(job, pod))
-    if within is not None:
-        fitting &= within
+    if area.rows is not None:
+        fitting &= area.rows
     neighbours = acceptable(view, pod)
     if neighbours is not None:
         fitting &= neighbours
@@ -55,6 +56,9 @@ def find_seat(view: View, job: Job, member: Member, within: Bools | None, look: 
     if cooling:
         fitting[[table.row_of[name] for name in cooling if name in table.row_of]] = False
     merit = np.where(fitting, values, score.INFEASIBLE)
+    if area.rank is not None:
+        ranks = np.where(merit == score.INFEASIBLE, NOT_IN_ANY, area.rank)
+        merit[ranks < ranks.max(initial=NOT_IN_ANY)] = score.INFEASIBLE
     contended = [table.row_of[name] for name in view.whatif.contended() if name in table.row_of]
     if not contended or look is Look.FUTURE:
         return _take(view, pod, seats.best_row(merit), now=not contended)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,17 @@ class Level:
 
     number: Ints
     names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """Where members may go. rows: None for all. rank: by row, those of the largest that fit are taken; None for none."""
+
+    rows: Bools | None = None
+    rank: Ints | None = None
+
+
+EVERYWHERE = Area()
 
 
 class Domains:
@@ -49,7 +61,22 @@ class Domains:
         return Level(np.array([numbers.get(name, NOT_IN_ANY) for name in names], dtype=np.int64), tuple(known))
 
 
-def inside(level: Level, number: int, within: Bools | None) -> Bools:
-    """The rows of one domain, among `within`."""
-    rows: Bools = level.number == number
-    return rows if within is None else rows & within
+def free_in(level: Level, room: Ints, rows: Bools) -> Ints:
+    """The room of each domain, counting only `rows`; one entry more is 0, for rows without a domain."""
+    inside = rows & (level.number != NOT_IN_ANY)
+    free = np.bincount(level.number[inside], weights=room[inside], minlength=len(level.names) + 1)
+    return free.astype(np.int64)
+
+
+def packed(levels: Sequence[Level], room: Ints, rows: Bools) -> list[int]:
+    """The domains of the last of `levels`, widest first, that have any of `rows`: those with the least room in front.
+
+    What counts first is the room of the widest domain around them, so that whole zones stay free, then whole racks.
+    """
+    last = levels[-1]
+    numbers, at = np.unique(np.where(rows, last.number, NOT_IN_ANY), return_index=True)
+    keys: list[Ints] = []
+    for level in levels:
+        keys = [level.number[at], free_in(level, room, rows)[level.number[at]], *keys]
+    order = np.lexsort(keys)
+    return [number for number in numbers[order].tolist() if number != NOT_IN_ANY]

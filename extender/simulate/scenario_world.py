@@ -328,7 +328,7 @@ def _queue(given: Mapping[str, Any], at: int) -> Queue:
 
 def _node(name: str, given: Mapping[str, Any], pods: int) -> Node:
     _known(given, _NODE_KEYS, "node")
-    labels = {**{str(key): str(value) for key, value in (given.get("labels") or {}).items()}, _TYPE_LABEL: name}
+    labels = {_TYPE_LABEL: name, **{str(key): str(value) for key, value in (given.get("labels") or {}).items()}}
     strategy = str(given.get("mig_strategy", ""))
     gpus = usable_gpus(int(given.get("gpus", 0)), strategy)
     return Node(
