@@ -29,34 +29,38 @@ _CHOICE = 512  # victims to choose from beyond those that may all be taken
 
 def consolidate(view: View) -> None:
     """Move preemptible members so that a preemptible job fits; only if every one of them has a new place."""
-    hopeless: set[object] = set()  # signatures of those for whom nothing could be moved, whatever their queue
 
     def help_(job: Job, members: list[Member]) -> bool:
-        if not job.gang.preemptible or _strategy_of(view, members) is Strategy.SPREAD:
-            return False
-        if not job.standing.admits(request_of(view, members, least=True), preemptible=True):
-            return False  # moving others changes nothing about what the queue may hold
-        asks = signature(job)
-        if asks in hopeless or _is_short(view, members):
-            return False
-        may_move = view.settings.may_move
-        others = [
-            other
-            for other in view.jobs.values()
-            if other is not job and other.gang.preemptible and all(may_move(one.pod) for one in other.gang.active)
-        ]
-        rules = Rules(lambda _: True, only_moves=True, most=view.settings.most_moves)
-        # In order of victims first; then node by node, those first that lack least.
-        helped = solve(view, job, units(view, others, lambda _: False), rules) or any(
-            solve(view, job, iter(there), rules) for there in _by_node(view, others)
-        )
-        if helped:
-            hopeless.clear()
-        else:
-            hopeless.add(asks)
-        return helped
+        return job.gang.preemptible and _by_moving(view, job, members, view.jobs.values())
 
     _for_each(view, help_)
+
+
+def _by_moving(view: View, job: Job, members: list[Member], jobs: Iterable[Job]) -> bool:
+    """Make room for the job by moving members of `jobs`, who lose nothing by it."""
+    if _strategy_of(view, members) is Strategy.SPREAD:
+        return False
+    if not job.standing.admits(request_of(view, members, least=True), preemptible=job.gang.preemptible):
+        return False  # moving others changes nothing about what the queue may hold
+    asks = signature(job)
+    if asks in view.immovable or _is_short(view, members):
+        return False
+    may_move = view.settings.may_move
+    others = [
+        other
+        for other in jobs
+        if other is not job and other.gang.preemptible and all(may_move(one.pod) for one in other.gang.active)
+    ]
+    rules = Rules(lambda _: True, only_moves=True, most=view.settings.most_moves)
+    # In order of victims first; then node by node, those first that lack least.
+    helped = solve(view, job, units(view, others, lambda _: False), rules) or any(
+        solve(view, job, iter(there), rules) for there in _by_node(view, others)
+    )
+    if helped:
+        view.immovable.clear()
+    else:
+        view.immovable.add(asks)
+    return helped
 
 
 def reclaim(view: View) -> None:
@@ -95,19 +99,28 @@ def reclaim(view: View) -> None:
             for name, standing in view.tree.projects.items()
             if standing is not job.standing and name in view.by_queue and any(standing.allocated)
         ]
+
+        def by_moving() -> bool:
+            # For what consolidation does not help: others may not lose what they have, but they may have it elsewhere.
+            theirs = (one for one in view.jobs.values() if one.gang.queue != gang.queue)
+            return _by_moving(view, job, members, theirs)
+
         rules = Rules(is_fair, most=view.settings.most_evictions)
         judged = trade()
         if not any(judged.may_lose(standing) for standing in others):
-            return solve(view, job, iter(()), rules)
+            return solve(view, job, iter(()), rules) or by_moving()
         # First whom fairness names. Where those make no room together, because they sit on different nodes, or it
         # would not be fair to somebody above, choose among more; what is not needed is given back in either case.
-        return any(
-            solve(view, job, victims, rules)
-            for victims in (
-                by_saturation(trade(), others, units_in),
-                islice(by_saturation(trade(), others, units_in, beyond=True), _CHOICE),
-                by_saturation(trade(), others, units_in, own_branch_first=True),
+        return (
+            any(
+                solve(view, job, victims, rules)
+                for victims in (
+                    by_saturation(trade(), others, units_in),
+                    islice(by_saturation(trade(), others, units_in, beyond=True), _CHOICE),
+                    by_saturation(trade(), others, units_in, own_branch_first=True),
+                )
             )
+            or by_moving()
         )
 
     _for_each(view, help_)

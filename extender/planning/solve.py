@@ -102,30 +102,40 @@ def _enough(victims: Iterator[Unit], shortage: int) -> list[Unit]:
     return taken
 
 
+# How those who were chosen are let back in: the oldest first, and for each of them all of the job seated anew.
+_LET_BACK = ((True, True),)
+_LET_BACK_OR_MOVE = ((True, False), (False, False), (True, True))  # all must find a place: who comes first matters more
+
+
 def _attempt(view: View, job: Job, chosen: Sequence[Unit], rules: Rules, start: Mark) -> bool:
     """With `chosen` gone already: place the gang, give back, move, judge. Undone as far as placing on failure.
 
     Seats that are free now are better, but where victims must find room too they may be theirs.
     """
-    looks = (Look.CALM_FIRST, Look.FUTURE) if rules.only_moves else (Look.CALM_FIRST,)
-    return any(_attempt_with(view, job, chosen, rules, start, look) for look in looks)
-
-
-def _attempt_with(view: View, job: Job, chosen: Sequence[Unit], rules: Rules, start: Mark, look: Look) -> bool:
     before, had = view.mark(), frozenset(job.seats)
-    if not place_next(view, job, look):
-        return False
-    lost = _spare(view, job, chosen, rules, had)
-    evicted = sum(len(unit.members) for unit in chosen if any(m.pod.uid in unit.job.evicted for m in unit.members))
-    within = rules.most is None or evicted <= rules.most
-    with view.tree_as_of(start):
-        fair = within and not (rules.only_moves and lost) and rules.is_fair(lost)
-    if not fair:
+    for look in (Look.CALM_FIRST, Look.FUTURE) if rules.only_moves else (Look.CALM_FIRST,):
+        if not place_next(view, job, look):
+            continue
+        seated = view.mark()
+        for oldest_first, thoroughly in _LET_BACK_OR_MOVE if rules.only_moves else _LET_BACK:
+            order = chosen[::-1] if oldest_first else chosen
+            gone = _spare(view, job, order, rules, had, thoroughly=thoroughly)
+            if _is_right(view, chosen, gone[::-1] if oldest_first else gone, rules, start):
+                for uid in job.seats.keys() - had:
+                    view.promise(job, uid)
+                return True
+            view.rollback(seated)
         view.rollback(before)
+    return False
+
+
+def _is_right(view: View, chosen: Sequence[Unit], lost: Sequence[Unit], rules: Rules, start: Mark) -> bool:
+    """lost: of those chosen, in the same order, who has no place any more."""
+    evicted = sum(len(unit.members) for unit in chosen if any(m.pod.uid in unit.job.evicted for m in unit.members))
+    if (rules.most is not None and evicted > rules.most) or (rules.only_moves and lost):
         return False
-    for uid in job.seats.keys() - had:
-        view.promise(job, uid)
-    return True
+    with view.tree_as_of(start):
+        return rules.is_fair(lost)
 
 
 def _again(view: View, job: Job, chosen: Sequence[Unit], rules: Rules, start: Mark) -> bool:
@@ -150,16 +160,18 @@ def _shortest(view: View, job: Job, chosen: Sequence[Unit], low: int, start: Mar
     return high
 
 
-def _spare(view: View, job: Job, chosen: Sequence[Unit], rules: Rules, had: frozenset[PodUID]) -> list[Unit]:
-    """Let back in who need not have left, the most valuable first; then find others a new place. Returns the losses.
+def _spare(
+    view: View, job: Job, order: Sequence[Unit], rules: Rules, had: frozenset[PodUID], *, thoroughly: bool
+) -> list[Unit]:
+    """Let back in who need not have left, in the order given; then find others a new place. Returns the losses.
 
-    had: members of the job that were seated before.
+    had: members of the job that were seated before. thoroughly: seat all of the job anew for each of them.
     """
-    few = len(job.seats) * len(chosen) <= _GLOBAL_CHECKS
-    lost = [unit for unit in reversed(chosen) if not _let_back(view, job, unit, had, thoroughly=few)]
+    thoroughly = thoroughly and len(job.seats) * len(order) <= _GLOBAL_CHECKS
+    lost = [unit for unit in order if not _let_back(view, job, unit, had, thoroughly=thoroughly)]
     if not rules.move:
-        return lost[::-1]
-    return [unit for unit in lost if not _move(view, unit)][::-1]
+        return lost
+    return [unit for unit in lost if not _move(view, unit)]
 
 
 def _let_back(view: View, job: Job, unit: Unit, had: frozenset[PodUID], *, thoroughly: bool) -> bool:
@@ -241,7 +253,7 @@ def _move(view: View, unit: Unit) -> bool:
     job.moving = tuple(member for member in unit.members if member.pod.uid in job.evicted)
     try:
         while any(member.pod.uid not in job.seats for member in job.moving):
-            given = place_next(view, job, Look.CALM_FIRST)
+            given = place_next(view, job, Look.EXACT)
             if not given:
                 view.rollback(before)
                 return False

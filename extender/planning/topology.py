@@ -23,7 +23,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Area:
-    """Where members may go. rows: None for all. rank: by row, those of the largest that fit are taken; None for none."""
+    """Where members may go. rows: None for all. rank: by row, the largest is taken where one fits; None for none."""
 
     rows: Bools | None = None
     rank: Ints | None = None

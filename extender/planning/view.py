@@ -127,6 +127,7 @@ class View:
         self.has_affinity = False
         self.causes: dict[PodUID, Cause] = {}  # of every eviction that was ever tried; `Job.evicted` says which stand
         self.heirs: dict[str, str] = {}  # gang that gave up a promised seat → gang that has it now
+        self.immovable: set[object] = set()  # signatures of those for whom nothing could be moved, whatever their queue
         self.action = ""  # the decision being taken
         self.serving = ""  # the gang it is taken for
         self._edits: list[Callable[[], None]] = []
