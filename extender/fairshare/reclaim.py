@@ -91,8 +91,8 @@ class Trade:
     def is_fair(self) -> bool:
         """After all losses: where our side ends above its share, is it still less saturated than who lost to it?
 
-        Asked at every level of the reclaimer's path, against each sibling that lost something, for each resource the
-        request involves.
+        Asked at every level of the reclaimer's path, against each sibling that lost something, for each resource that
+        the request asks for or the sibling lost.
         """
         numerator, denominator = self._multiplier.as_integer_ratio()
         for ours in self.reclaimer.path():
@@ -101,7 +101,7 @@ class Trade:
                 if theirs.parent is not ours.parent or theirs is ours or not any(lost):
                     continue
                 for resource in RESOURCES:
-                    if self._asked[resource] <= 0:
+                    if self._asked[resource] <= 0 and not lost[resource]:
                         continue
                     held, fair = ends[resource] + self._asked[resource], ours.fair[resource]
                     left, share = theirs.allocated[resource] - lost[resource], theirs.fair[resource]

@@ -63,10 +63,12 @@ def _division(body: Json) -> list[str]:
 def _predicates(body: Json) -> list[str]:
     found = []
     for number, case in enumerate(body["cases"], start=1):
-        if "victim" in case or "victim_multi" in case:
+        if case.keys() & {"victim", "victim_multi"}:
             got = _may_lose(case)
         elif "queues" in case:
             got = _may_trade(case)
+        elif case.keys() & {"reclaimer", "reclaimer_multi"}:
+            got = _is_entitled(case)
         else:
             raise UnsupportedError(f"predicate with keys {', '.join(case)}")
         if got is not case["ok"]:
@@ -75,21 +77,46 @@ def _predicates(body: Json) -> list[str]:
 
 
 def _may_lose(case: Json) -> bool:
-    """A victim beside a reclaimer that is not inside its own quota, so that only the victim's share decides."""
-    given = case.get("victim_multi") or {"gpu": case["victim"]}
-    figures = {name: given.get(name) or {} for name in _RESOURCES}
-    victim = Queue(
-        "victim",
-        deserved=_quota([figures[name].get("d", 0) for name in _RESOURCES]),
-        limit=_quota([figures[name].get("limit", -1) for name in _RESOURCES]),
+    """A victim beside a reclaimer; one of whom nothing is said is not inside its quota, so only the victim decides."""
+    trade, victim = _two(case)
+    return trade.may_lose(victim)
+
+
+def _is_entitled(case: Json) -> bool:
+    """A reclaimer alone: whether it may have what it asks for at all."""
+    trade, _ = _two(case)
+    return trade.is_entitled()
+
+
+def _two(case: Json) -> tuple[Trade, Standing]:
+    """Figures by resource: d quota, fs fair share, al allocated, np of that not preemptible, limit; ask of the job."""
+    queues, shares, held = [], {}, {}
+    for name in ("victim", "reclaimer"):
+        given = case.get(f"{name}_multi") or {"gpu": case.get(name) or {}}
+        figures = [given.get(resource) or {} for resource in _RESOURCES]
+        queues.append(
+            Queue(
+                name,
+                deserved=_quota([one.get("d", 0) for one in figures]),
+                limit=_quota([one.get("limit", -1) for one in figures]),
+            )
+        )
+        shares[name] = _amounts([one.get("fs", 0) for one in figures])
+        held[name] = [[_milli(one.get(key, 0)) for one in figures] for key in ("al", "np")]
+    tree = QuotaTree(Amounts(), queues)
+    tree.take_shares(shares)
+    for name, (allocated, kept) in held.items():
+        standing = tree.projects[ProjectName(name)]
+        standing.allocated, standing.non_preemptible = allocated, kept
+    ask = case.get("ask", {} if case.keys() & {"reclaimer", "reclaimer_multi"} else {"gpu": 1, "cpu": 1, "mem": 1})
+    asked = ask if isinstance(ask, Mapping) else {"gpu": ask}
+    trade = Trade(
+        tree,
+        tree.projects[ProjectName("reclaimer")],
+        _amounts([asked.get(resource, 0) for resource in _RESOURCES]),
+        preemptible=case.get("preemptible", True),
     )
-    reclaimer = Queue("reclaimer", deserved=Quota(0, 0, 0))
-    tree = QuotaTree(Amounts(), [victim, reclaimer])
-    tree.take_shares({"victim": _amounts([figures[name].get("fs", 0) for name in _RESOURCES])})
-    standing = tree.projects[ProjectName("victim")]
-    standing.allocated = [_milli(figures[name].get("al", 0)) for name in _RESOURCES]
-    trade = Trade(tree, tree.projects[ProjectName("reclaimer")], Amounts(GPU, 1, 1), preemptible=True)
-    return trade.may_lose(standing)
+    return trade, tree.projects[ProjectName("victim")]
 
 
 def _may_trade(case: Json) -> bool:

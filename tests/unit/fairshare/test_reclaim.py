@@ -233,6 +233,19 @@ def test_resources_that_the_request_does_not_involve_are_ignored() -> None:
     assert not trade.is_fair()
 
 
+def test_what_comes_along_with_the_loss_is_compared_too() -> None:
+    tree = recorded({"x": ("", 4, 4, 3), "w": ("", 3, 3, 5)})
+    x, w = tree.projects.values()
+    tree.allocate(x, Amounts(cpu_milli=3000), preemptible=True)
+    tree.allocate(w, Amounts(cpu_milli=1000), preemptible=True)
+    tree.take_shares({name: Amounts(standing.fair[0], 1000) for name, standing in tree.projects.items()})
+    trade = Trade(tree, x, gpus(1), preemptible=True)
+    trade.take(w, gpus(1))
+    assert trade.is_fair()
+    trade.take(w, Amounts(cpu_milli=500))  # x has three times its share of CPU, and w would be left with half of its
+    assert not trade.is_fair()
+
+
 @pytest.mark.parametrize(
     ("multiplier", "fair"),
     [
