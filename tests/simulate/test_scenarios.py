@@ -8,7 +8,7 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
-from extender.cli.scheduler import cli
+from extender.cli.commands import cli
 from extender.errors import ConfigError
 from extender.simulate import scenario_file, scenario_run
 from extender.simulate.scenario_file import Case
