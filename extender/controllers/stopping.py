@@ -69,7 +69,6 @@ def workload_of(pod: Pod) -> str:
 
 
 def runs(pod: Pod) -> bool:
-    """Whether the pod's time counts: one of ours that the kubelet has started, and that nobody has ended."""
-    return (
-        pod.scheduler == names.SCHEDULER_NAME and pod.phase is Phase.RUNNING and bool(pod.started) and not pod.deleting
-    )
+    """Whether the pod's time counts: a user's one that the kubelet has started, and that nobody has ended."""
+    is_users = pod.scheduler == names.SCHEDULER_NAME and pod.namespace not in names.OWN_NAMESPACES
+    return is_users and pod.phase is Phase.RUNNING and bool(pod.started) and not pod.deleting

@@ -32,7 +32,7 @@ LIMIT_S = 60
 
 
 class Prometheus:
-    """Answers `use` (pod → percent) until it is told another `body` or `status`, or to be slow."""
+    """Answers `use` (pod → percent, in any namespace) until it is told another `body` or `status`, or to be slow."""
 
     def __init__(self) -> None:
         self.use: dict[str, float] = {}
@@ -52,8 +52,9 @@ class Prometheus:
         self.queries.append(request.query["query"])
         await asyncio.sleep(self.delay_s)
         series = [
-            {"metric": {"namespace": "runai-team-a", "pod": name}, "value": [1.5, str(percent)]}
+            {"metric": {"namespace": namespace, "pod": name}, "value": [1.5, str(percent)]}
             for name, percent in self.use.items()
+            for namespace in ("runai-team-a", "runai-reservation")
         ]
         vector = {"status": "success", "data": {"resultType": "vector", "result": series}}
         return web.Response(body=orjson.dumps(vector) if self.body is None else self.body, status=self.status)
@@ -192,9 +193,11 @@ async def test_only_running_pods_with_gpus_count(world: World) -> None:
     world.running("idle", job)
     world.running("cpu", job, gpus=0)
     world.picture.upsert_pod(pod("pending", gpus=1))
-    world.prometheus.use = {"idle": 0.0}
+    world.picture.upsert_project(Project(Queue("reservation"), training_idle_limit_s=LIMIT_S))
+    world.running("ours", namespace="runai-reservation")  # it holds a device for those who share it
+    world.prometheus.use = {"idle": 0.0, "ours": 0.0}
     await world.rounds(3)
-    assert len(world.api.patched) == 1
+    assert (len(world.api.patched), world.api.deleted) == (1, [])
     assert counted("runai_gpu_metrics_missing_pods") == 0
 
 
