@@ -15,6 +15,7 @@ from extender.cluster.seats import is_free
 from extender.fairshare.tree import triple
 from extender.model.amounts import Amounts
 from extender.model.names import PodUID
+from extender.model.pod import Placement
 from extender.planning.place import next_members, place_next
 from extender.planning.seating import Look, seat_at
 from extender.planning.victims import Unit, evict
@@ -113,11 +114,17 @@ def _attempt(view: View, job: Job, chosen: Sequence[Unit], rules: Rules, start: 
     Seats that are free now are better, but where victims must find room too they may be theirs.
     """
     before, had = view.mark(), frozenset(job.seats)
+    tried: list[dict[PodUID, Placement]] = []
     for look in (Look.CALM_FIRST, Look.FUTURE) if rules.only_moves else (Look.CALM_FIRST,):
         if not place_next(view, job, look):
             continue
+        places = {uid: seat.placement for uid, seat in job.seats.items()}
+        if places in tried:
+            view.rollback(before)
+            continue
+        tried.append(places)
         seated = view.mark()
-        for oldest_first, thoroughly in _LET_BACK_OR_MOVE if rules.only_moves else _LET_BACK:
+        for oldest_first, thoroughly in _LET_BACK_OR_MOVE if rules.only_moves and len(chosen) > 1 else _LET_BACK:
             order = chosen[::-1] if oldest_first else chosen
             gone = _spare(view, job, order, rules, had, thoroughly=thoroughly)
             if _is_right(view, chosen, gone[::-1] if oldest_first else gone, rules, start):
