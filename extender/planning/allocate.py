@@ -85,7 +85,8 @@ class Backlog:
 
 
 def fulfil(view: View) -> None:
-    """Let members take the seats that earlier plans promised them, where those who held them have left by now.
+    """Let members take the seats that earlier plans promised them, where those who held them have left by now, or
+    other seats that have come free meanwhile.
 
     Those that a gang's minimum needs start together; until all of them can, none does.
     """
@@ -102,6 +103,22 @@ def fulfil(view: View) -> None:
                 waiting[leaf] = waiting.get(leaf, 0) + 1
         if ready and not job.gang.tree.is_met({leaf: held - waiting.get(leaf, 0) for leaf, held in job.held.items()}):
             view.rollback(before)
+        _go_elsewhere(view, job)
+
+
+def _go_elsewhere(view: View, job: Job) -> None:
+    """Give members that wait for others to leave seats that are free now, if there are enough for all of them."""
+    before = view.mark()
+    waiting = [uid for uid, seat in job.seats.items() if seat.promised]
+    for uid in waiting:
+        view.unseat(job, uid)
+    left = len(waiting)
+    while left > 0:
+        given = place_next(view, job, Look.EXACT)
+        if not given or any(job.seats[member.pod.uid].promised for member in given):
+            view.rollback(before)
+            return
+        left -= len(given)
 
 
 def _fulfil(view: View, job: Job, uid: PodUID) -> bool:

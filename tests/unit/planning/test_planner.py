@@ -438,3 +438,27 @@ def test_a_seat_stands_that_is_newer_than_what_kube_scheduler_knows() -> None:
     assert filter_pod(picture, again, ["x", "y"], POLICY, now=2.0, planner=made, today=2.0).nodes == (
         taken.placement.node,
     )
+
+
+def test_who_waits_for_others_goes_where_there_is_room_meanwhile() -> None:
+    picture = world(node("n", gpus=2), node("other", gpus=2))
+    made = planner(picture)
+    for at, name in enumerate(("t0", "t1")):
+        picture.upsert_pod(pod(name, gpus=1, on="n", indices=[at]))
+    for at, name in enumerate(("k0", "k1")):
+        picture.upsert_pod(pod(name, gpus=1, priority_class="build", on="other", indices=[at]))
+    grouped(picture, "g", 2)
+    for name in ("b0", "b1"):
+        picture.upsert_pod(gated(name, "g", priority_class="build"))
+    made.take_back(0.0, 0.0)
+    orders = made.take_orders()
+    assert {one.uid for one in orders.evictions} == {uid("t0"), uid("t1")}
+    picture.delete_pod(uid("k0"))
+    made.allocate(1.0, 1.0)  # room for one of the two: both go on waiting
+    assert {state(picture, name) for name in ("b0", "b1")} == {HoldState.PROMISED}
+    picture.delete_pod(uid("k1"))
+    made.allocate(2.0, 2.0)
+    assert seated(made) == {uid("b0"), uid("b1")}
+    assert {picture.pods[uid(name)].hold.placement.node for name in ("b0", "b1")} == {"other"}  # type: ignore[union-attr]
+    assert not any(made.is_served(one) for one in orders.evictions)  # nobody has to leave for it any more
+    assert audit.check(picture) == []
