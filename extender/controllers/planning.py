@@ -32,6 +32,9 @@ _LONGEST_PAUSE_S = 30.0
 _LOOK_EVERY_S = 0.1
 _IDLE_PER_BUSY = 2.0  # a plan that took 10 ms leaves the loop to the verbs for 20
 _TAKE_BACK_EVERY_S = 0.25
+_PORTION = 500  # changed pods
+_TAKING_BACK_S = 0.1  # kube-scheduler waits meanwhile: who is not looked at in this time has its turn later
+_FEWEST_LINES, _MOST_LINES = 32, 4096
 _REST_PER_TAKING_BACK = 10.0
 _LOOK_AGAIN_S = 5.0  # minimum run times and delays pass although nothing moves
 _NEWS_AFTER_S = 1.0
@@ -67,6 +70,7 @@ class PlanningLoop:
         self._tidy_at = 0.0
         self._reminders: dict[PodUID, tuple[float, float]] = {}  # seated pods → when, and how long after the last time
         self._news: dict[str, tuple[Verdict, float]] = {}  # gang → why it waits, and when to tell; the eldest first
+        self._lines = _FEWEST_LINES  # that one taking back looks at
         self._look_at = 0.0
         self._take_back_at = 0.0
         self._look_again_at = 0.0
@@ -78,6 +82,7 @@ class PlanningLoop:
             while True:
                 began = time.perf_counter()
                 try:
+                    await self._take_in()
                     self._round()
                     self._planner.is_paused, rest_s = False, _TICK_S
                 except Exception:
@@ -88,6 +93,12 @@ class PlanningLoop:
         finally:
             for task in self._under_way:
                 task.cancel()
+
+    async def _take_in(self) -> None:
+        """After a list, in portions: the verbs are served in between."""
+        while len(self._picture.stirred) > _PORTION:
+            self._planner.roster.refresh(time.time(), most=_PORTION)
+            await asyncio.sleep(0)
 
     def _round(self) -> None:
         today, clock = time.time(), time.monotonic()
@@ -106,8 +117,10 @@ class PlanningLoop:
         self._planner.allocate(today, clock)
         due = self._planner.may_take_back or clock >= self._look_again_at
         if due and clock >= self._take_back_at:
-            self._planner.take_back(today, clock)
+            self._planner.take_back(today, clock, most_lines=self._lines)
             took_s = time.monotonic() - clock
+            fitting = int(self._lines * _TAKING_BACK_S / max(took_s, 0.001))
+            self._lines = max(_FEWEST_LINES, min(fitting, 2 * self._lines, _MOST_LINES))
             self._take_back_at = clock + max(_TAKE_BACK_EVERY_S, _REST_PER_TAKING_BACK * took_s)
             self._look_again_at = clock + max(_LOOK_AGAIN_S, 2 * _REST_PER_TAKING_BACK * took_s)
         orders = self._planner.take_orders()

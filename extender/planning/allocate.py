@@ -131,7 +131,7 @@ def _fulfil(view: View, job: Job, uid: PodUID) -> bool:
 
 
 def allocate(view: View) -> None:
-    """Seat whoever can be seated without an eviction; the others get their verdict."""
+    """Seat whoever can be seated without an eviction; the others get their verdict, as far as their turn comes."""
     no_room: dict[object, Verdict] = {}
     over: dict[object, Verdict] = {}
 
@@ -146,8 +146,11 @@ def allocate(view: View) -> None:
         return True
 
     backlog = Backlog(view, list(view.waiting), is_hopeless)
-    while (job := backlog.take()) is not None:
+    given, most = 0, view.settings.most_seats
+    while (most is None or given < most) and (job := backlog.take()) is not None:
+        had = len(job.seats)
         job.verdict = attempt(view, job)
+        given += len(job.seats) - had
         if job.verdict is not None:
             _condemn(view, job, no_room, over)
         backlog.done(job, again=job.verdict is None and bool(next_members(job)))

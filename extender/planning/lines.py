@@ -6,7 +6,7 @@ a line that was refused is not asked again until something has changed that coul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 
 from extender.fairshare.order import Fill, JobKey, job_key
@@ -55,6 +55,31 @@ class Line:
     untold: dict[str, None] = field(default_factory=dict)
     told: Verdict | None = None
     refusal: Refusal | None = None
+
+    @property
+    def first(self) -> str:
+        """The key of its first gang."""
+        return self.turns[0][2]
+
+    @property
+    def next_key(self) -> JobKey:
+        """Sort key of its first gang."""
+        _, created, key = self.turns[0]
+        return job_key(self.priority, self.fill, created, key)
+
+
+def in_front(lines: Iterable[Line], most: int) -> list[Line]:
+    """So many lines, those first that come first in their queues; every queue has its part."""
+    of_queue: dict[ProjectName, list[Line]] = {}
+    for line in lines:
+        of_queue.setdefault(line.queue, []).append(line)
+    ranked = [
+        (rank, queue, line)
+        for queue, some in of_queue.items()
+        for rank, line in enumerate(sorted(some, key=lambda one: one.next_key))
+    ]
+    ranked.sort(key=lambda one: one[:2])
+    return [line for _, _, line in ranked[:most]]
 
 
 class Feed:

@@ -19,13 +19,14 @@ from extender.model.verdict import Reason, Verdict, no
 from extender.packing.strategy import Strategy
 from extender.planning.accounts import Accounts
 from extender.planning.explain import hangs_on_the_queue
-from extender.planning.lines import Feed, Line, Refusal
+from extender.planning.lines import Feed, Line, Refusal, in_front
 from extender.planning.plan import Action, Eviction, Plan, PlannedSeat, plan
 from extender.planning.rests import Rests
 from extender.planning.roster import Roster
 from extender.planning.settings import Settings
 
 _OF_A_LINE = 64  # gangs that ask for the same, looked at in one plan
+_AT_ONCE = 256  # members seated by one plan: the verbs have their turn before the next
 _NEVER = (-1, -1)
 _NOTHING = Plan((), (), ())
 _ALLOCATING = (Action.FULFIL, Action.ALLOCATE)
@@ -73,6 +74,7 @@ class Planner:
         self.verdicts: dict[str, Verdict] = {}  # of gangs that wait, as of the last plan
         self.orders = Orders()
         self._allocated_at = self._taken_back_at = _NEVER
+        self._to_sweep: set[str] = set()  # first gangs of the lines that `take_back` has yet to look at
         self._served: set[str] = set()  # gangs for which others had to go
         self.is_paused = False  # something is wrong with planning: pods that need no plan go on without
 
@@ -95,38 +97,52 @@ class Planner:
         if self._allocated_at == (self._picture.generation, self.roster.version):
             return
         # With more behind those that got a seat we are not done: but the verbs must have their turn in between.
-        is_done = self._decide(_ALLOCATING, (), now, clock)
+        opened = self._opened
+        lines = [line for line in self.roster.lines() if line.refusal is None or line.refusal.opened != opened]
+        is_done = self._decide(_ALLOCATING, lines, (), now, clock)
         self._allocated_at = (self._picture.generation, self.roster.version) if is_done else _NEVER
 
-    def take_back(self, now: float, clock: float) -> None:
-        """Let others make way for gangs that wait, and evict stale gangs. Cost: all gangs of the cluster."""
+    def take_back(self, now: float, clock: float, *, most_lines: int | None = None) -> None:
+        """Let others make way for gangs that wait, and evict stale gangs.
+
+        most_lines: so many lines are looked at, the others in the calls after it: `may_take_back` says whether any are
+        left. All that waited are looked at before the first is again, whatever happens meanwhile. Cost: a look at all
+        gangs of the cluster, then what these lines cost.
+        """
         self.allocate(now, clock)
+        if self.is_behind:
+            return  # nobody has to go for whom there is room
         self._forget_gone()
-        self._taken_back_at = self._allocated_at
+        if not self._to_sweep:
+            self._to_sweep = {line.first for line in self.roster.lines()}
+            self._taken_back_at = self._allocated_at
+        left = [line for line in self.roster.lines() if line.first in self._to_sweep]
+        chosen = left if most_lines is None else in_front(left, most_lines)
+        self._to_sweep = {line.first for line in left} - {line.first for line in chosen}
+        if not chosen and not self.roster.has_stale and not any(map(_is_promised, self._picture.provisional())):
+            return
         holding = [
             gang
             for gang in self.roster.gangs.values()
             if gang.active or MemberState.RELEASING in gang.by_state or MemberState.STUCK in gang.by_state
         ]
-        self._decide(_TAKING_BACK, holding, now, clock)
+        self._decide(_TAKING_BACK, chosen, holding, now, clock)
 
-    def _decide(self, actions: Sequence[Action], holding: Iterable[Gang], now: float, clock: float) -> bool:
+    def _decide(
+        self, actions: Sequence[Action], lines: Iterable[Line], holding: Iterable[Gang], now: float, clock: float
+    ) -> bool:
         """Plan pool by pool; a gang that may go to several is tried in the first, then the next. False: more waits,
         and might be seated now.
         """
         held: dict[str, list[str]] = {}
         for gang in holding:
             held.setdefault(self.roster.pools_of(gang.key)[0], []).append(gang.key)
-        lines = self.roster.lines()
-        if not held:
-            opened = self._opened
-            lines = [line for line in lines if line.refusal is None or line.refusal.opened != opened]
         seated: set[str] = set()
         verdicts: dict[str, Verdict] = {}
         refused: dict[Line, Verdict] = {}
         is_cut = False
         turn = 0
-        while True:
+        while not is_cut:  # who was not reached in its first pool is not sent to the next
             tried: dict[str, list[Line]] = {} if turn else {pool: [] for pool in held}
             for line in lines:
                 if turn < len(line.pools) and line.turns:
@@ -139,17 +155,18 @@ class Planner:
                 made, feeds = self._plan(pool, holders, tried[pool], actions, now)
                 self._apply(made, clock)
                 seated |= {seat.gang for seat in made.seats}
+                if actions is _ALLOCATING and made.seats:
+                    is_cut = is_cut or len(made.seats) >= _AT_ONCE or any(feed.is_cut for feed in feeds)
                 for one in made.explanations:
                     verdicts.setdefault(one.gang, one.verdict)
                 for feed in feeds:
-                    is_cut = is_cut or feed.is_cut
                     if feed.verdict is not None:
                         refused.setdefault(feed.line, feed.verdict)
                 # What was decided holds for the next pool: gangs are looked at as they are now.
                 self.roster.refresh(now)
             turn += 1
         self._explain({key: verdict for key, verdict in verdicts.items() if key not in seated}, refused)
-        return not (seated and is_cut)
+        return not is_cut
 
     @property
     def is_behind(self) -> bool:
@@ -161,8 +178,15 @@ class Planner:
         )
 
     @property
+    def is_sweeping(self) -> bool:
+        """Whether `take_back` has yet to look at some of those who waited when it began."""
+        return bool(self._to_sweep)
+
+    @property
     def may_take_back(self) -> bool:
         """Whether `take_back` could do anything that it could not do the last time."""
+        if self.is_sweeping:
+            return True
         if self._taken_back_at == (self._picture.generation, self.roster.version) and not self.roster.has_stale:
             return False
         short = any(verdict.reason is Reason.NOT_ENOUGH_RESOURCES for verdict in self.verdicts.values())
@@ -192,10 +216,7 @@ class Planner:
 
     def is_served(self, eviction: Eviction) -> bool:
         """Whether an eviction still has its purpose: a gang that keeps the place for itself, or a stale gang's end."""
-        return not eviction.beneficiary or any(
-            record.hold is not None and record.hold.state is HoldState.PROMISED
-            for record in self.roster.members(eviction.beneficiary)
-        )
+        return not eviction.beneficiary or any(map(_is_promised, self.roster.members(eviction.beneficiary)))
 
     def asked_for(self, uid: PodUID, clock: float) -> None:
         """kube-scheduler has come for a pod that was thought not to be wanted."""
@@ -241,14 +262,14 @@ class Planner:
     def drop_promises(self, key: str) -> None:
         """A gang gives up what it was promised, and waits like everybody."""
         for record in list(self.roster.members(key)):
-            if record.hold is not None and record.hold.state is HoldState.PROMISED:
+            if _is_promised(record):
                 self._picture.release(record.pod.uid)
 
     def _plan(
         self, pool: str, gangs: Sequence[Gang], lines: Sequence[Line], actions: Sequence[Action], now: float
     ) -> tuple[Plan, list[Feed]]:
         opened = self._opened
-        promised = [record for record in self._picture.provisional() if self._is_promised(record, pool)]
+        promised = [record for record in self._picture.provisional() if self._is_promised_in(record, pool)]
         given = {gang.key for gang in gangs}
         # Promised places stay promised, whether their gangs are looked at in this plan or not.
         beside = {gang.key: gang for one in promised if (gang := self.roster.gang_of(one.pod.uid)) is not None}
@@ -260,7 +281,7 @@ class Planner:
             feeds = self._feeds(pool, lines, tree, all_=actions is not _ALLOCATING)
             if not feeds and not gangs and not more:
                 return _NOTHING, []
-            made = plan(self._picture, tree, [*gangs, *more], self._settings_in(pool), now, actions, feeds)
+            made = plan(self._picture, tree, [*gangs, *more], self._settings_in(pool, actions), now, actions, feeds)
             made = self.accounts.await_payment(pool, made)
         for feed in feeds:
             feed.line.refusal = self._refusal(feed, opened, None if made.seats else tree)
@@ -302,11 +323,10 @@ class Planner:
         """Stands as long as nothing has come free."""
         return (self._picture.generation, self.roster.departures)
 
-    def _settings_in(self, pool: str) -> Settings:
+    def _settings_in(self, pool: str, actions: Sequence[Action]) -> Settings:
         gpu, cpu = self._strategies(pool)
-        if (gpu, cpu) == (self._settings.gpu_strategy, self._settings.cpu_strategy):
-            return self._settings
-        return replace(self._settings, gpu_strategy=gpu, cpu_strategy=cpu)
+        most_seats = _AT_ONCE if actions is _ALLOCATING else None
+        return replace(self._settings, gpu_strategy=gpu, cpu_strategy=cpu, most_seats=most_seats)
 
     def _apply(self, made: Plan, clock: float) -> None:
         for eviction in made.evictions:
@@ -348,8 +368,7 @@ class Planner:
             line.untold.clear()
         for key, verdict in why.items():
             self._tell(key, verdict)
-        for key in [key for key in self.verdicts if not self.roster.is_waiting(key)]:
-            del self.verdicts[key]
+        self._forget_started()
 
     def _tell(self, key: str, verdict: Verdict) -> None:
         before = self.verdicts.get(key)
@@ -360,11 +379,10 @@ class Planner:
             if record.hold is None:
                 self._picture.judge(record, verdict)
 
-    def _is_promised(self, record: PodRecord, pool: str) -> bool:
-        hold = record.hold
-        if hold is None or hold.state is not HoldState.PROMISED:
+    def _is_promised_in(self, record: PodRecord, pool: str) -> bool:
+        if record.hold is None or not _is_promised(record):
             return False
-        ledger = self._picture.ledger(hold.placement.node)
+        ledger = self._picture.ledger(record.hold.placement.node)
         return ledger is None or ledger.pool == pool
 
     def _promised(self, record: PodRecord, seat: PlannedSeat) -> None:
@@ -374,6 +392,15 @@ class Planner:
         self.orders.promised[seat.uid] = verdict
         self.verdicts.pop(seat.gang, None)
 
+    def _forget_started(self) -> None:
+        for key in [key for key in self.verdicts if not self.roster.is_waiting(key)]:
+            del self.verdicts[key]
+
     def _forget_gone(self) -> None:
+        self._forget_started()
         self._rests.forget(self.roster.knows)
         self._served = {key for key in self._served if self.roster.knows(key)}
+
+
+def _is_promised(record: PodRecord) -> bool:
+    return record.hold is not None and record.hold.state is HoldState.PROMISED

@@ -83,9 +83,13 @@ class Roster:
             self._leaving.discard(uid)
         self._picture.stirred.add(uid)
 
-    def refresh(self, now: float) -> None:
-        """Take in every pod that changed. Cost: the pods of their gangs."""
-        stirred, self._picture.stirred = self._picture.stirred, set()
+    def refresh(self, now: float, *, most: int | None = None) -> None:
+        """Take in every pod that changed, or so many of them. Cost: the pods of their gangs."""
+        stirred = self._picture.stirred
+        if most is None or len(stirred) <= most:
+            self._picture.stirred = set()
+        else:
+            stirred = {stirred.pop() for _ in range(most)}
         stirred |= self._become_overdue(now)
         stirred |= self._tire_of_waiting(now)
         changed: dict[str, None] = {}

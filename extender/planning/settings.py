@@ -27,6 +27,7 @@ class Settings:
     device_strategy:  which device of a node a share takes, apart from which node; None: as the node is chosen.
     most_evictions:   members evicted for one gang, None for any number.
     most_moves:       members moved by one consolidation, None for any number; consolidation is off with spread.
+    most_seats:       members seated without an eviction in one plan, about; None for any number.
     stale_after_s:    grace of a gang below its minimum, unless it has its own; below 0: never evicted.
     saturation_multiplier: how much less saturated than its siblings an over-saturated reclaimer must stay.
     may_evict:        whether a pod may be evicted now, by its disruption budget.
@@ -40,6 +41,7 @@ class Settings:
     device_strategy: Strategy | None = None
     most_evictions: int | None = None
     most_moves: int | None = 16
+    most_seats: int | None = None
     stale_after_s: float = 60.0
     saturation_multiplier: Fraction = Fraction(1)
     runtime_scope: RuntimeScope = RuntimeScope.LCA

@@ -17,6 +17,7 @@ from extender.kube.events import EventRecorder
 from extender.model import names
 from extender.model.queue import PodGroup
 from extender.planning.planner import Planner
+from extender.planning.roster import Roster
 from extender.planning.settings import Settings
 from tests.builders import NAMESPACE, node, pod, uid, world
 from tests.edges.stub import Answer, StubApi, by_method, failure, page, reply
@@ -203,3 +204,22 @@ async def test_who_was_to_leave_and_is_still_there_is_asked_again(monkeypatch: p
     monkeypatch.setattr(evictions, "_FAILED_REST_S", 0.2)
     async with running(contended(), reply({}, 201)) as api:
         await until(lambda: len(sent(api, f"{PODS}/train/eviction")) >= 2)
+
+
+@pytest.mark.asyncio
+async def test_a_list_of_many_pods_is_taken_in_by_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "_PORTION", 2)
+    picture = world(node("n", gpus=8))
+    for number in range(9):
+        picture.upsert_pod(replace(pod(f"p{number}", gpus=1), gates=(names.SCHEDULING_GATE,)))
+    took: list[int | None] = []
+    async with running(picture, reply({})) as api:
+        refresh = Roster.refresh
+
+        def watched(roster: Roster, now: float, *, most: int | None = None) -> None:
+            took.append(most)
+            refresh(roster, now, most=most)
+
+        monkeypatch.setattr(Roster, "refresh", watched)
+        await until(lambda: len({path for _, path, _ in api.requests if path.endswith("/status")}) == 8)
+    assert took[:4] == [2, 2, 2, 2]

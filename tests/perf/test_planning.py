@@ -11,7 +11,9 @@ def test_every_case_decides_as_it_should_on_a_small_cluster() -> None:
     assert {name: (result[name]) for name in ("nodes", "members", "waiting", "projects")} == {
         "nodes": 12, "members": 8, "waiting": 60, "projects": 3,
     }  # fmt: skip
-    events = {f"{event}, {why}" for event in ("first", "pass", "end", "arrival") for why in ("no room", "over limit")}
+    events = {
+        f"{event}, {why}" for event in ("first", "pass", "slice", "end", "arrival") for why in ("no room", "over limit")
+    }
     assert set(result["ms"]) == {"gang", "hopeless, 80 × 1", "hopeless, 10 × 8", "reclaim"} | events
     assert len(said) == 6
 

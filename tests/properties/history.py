@@ -44,6 +44,7 @@ class History:
         self.clock = 0.0
         self.evicted: list[Eviction] = []
         self.is_watching = True
+        self.most_lines: int | None = None
         self._numbers, self._versions = count(), count(1)
         self._refused_evictions = self._unoffered = self._failed_binds = self._lost_starts = 0
         self._lost_answers = 0
@@ -145,7 +146,7 @@ class History:
             self._read_back(uid)
         self.planner.allocate(self.clock, self.clock)
         if takes_back:
-            self.planner.take_back(self.clock, self.clock)
+            self.planner.take_back(self.clock, self.clock, most_lines=self.most_lines)
 
     def carry_out(self) -> bool:
         """What was decided is done, and kube-scheduler tries all that wait. Whether anything came of it."""

@@ -42,10 +42,11 @@ Holdings = dict[str, tuple[int, int]]
 REST = 60  # rounds within which a cluster of this size has come to rest, with a wide margin
 
 
-@given(HISTORIES)
+@given(HISTORIES, st.sampled_from((None, 1, 3)))
 @settings(max_examples=300, deadline=None)
-def test_no_history_breaks_a_promise(rounds: list[Any]) -> None:
+def test_no_history_breaks_a_promise(rounds: list[Any], most_lines: int | None) -> None:
     history = History()
+    history.most_lines = most_lines
     for events, takes_back, ends in rounds:
         for event in events:
             history.happen(*event)
@@ -102,13 +103,13 @@ def come_to_rest(history: History) -> None:
     history.happen("faults", 0, 0, 0, 0, 0)
     if not history.is_watching:
         history.happen("gap")
-    calm = 0
-    for _ in range(REST):
+    calm, looks = 0, 1 + len(history.objects) // (history.most_lines or 100)  # until all have been looked at
+    for _ in range(REST * looks):
         history.happen("wait", 4000.0 if calm else 10.0)  # longer than anybody rests
         moved = step(history)
         gone = history.end_going()
         calm = 0 if moved or gone else calm + 1
-        if calm == 3:
+        if calm == 2 + looks:
             return
     raise AssertionError("still evicting or seating")
 
@@ -136,7 +137,8 @@ def nobody_waits_for_nothing(history: History) -> None:
     newcomer.take_back(history.clock, history.clock)
     orders = newcomer.take_orders()
     assert not orders.seated, "somebody waits who could start"
-    assert not orders.evictions, "who sees the cluster for the first time would evict somebody"
+    # In slices, who else of a queue is looked at beside a gang differs; whether a trade would be undone hangs on that.
+    assert history.most_lines or not orders.evictions, "who sees the cluster for the first time would evict somebody"
 
 
 def leave_no_trace(history: History) -> None:

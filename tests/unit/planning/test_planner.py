@@ -12,7 +12,7 @@ from extender.cluster.picture import HoldState, Picture
 from extender.model import names
 from extender.model.names import NodeName, PodUID
 from extender.model.pod import Owner, Placement, Pod
-from extender.model.queue import PodGroup
+from extender.model.queue import PodGroup, Project
 from extender.model.verdict import Reason
 from extender.planning.planner import Planner
 from extender.planning.roster import Roster
@@ -462,3 +462,50 @@ def test_who_waits_for_others_goes_where_there_is_room_meanwhile() -> None:
     assert {picture.pods[uid(name)].hold.placement.node for name in ("b0", "b1")} == {"other"}  # type: ignore[union-attr]
     assert not any(made.is_served(one) for one in orders.evictions)  # nobody has to leave for it any more
     assert audit.check(picture) == []
+
+
+def test_all_who_wait_are_looked_at_in_slices_before_the_first_is_again() -> None:
+    names_ = [f"q{number}" for number in range(3)]
+    picture = world(node("n", gpus=1), projects=[queue(name, deserved=1000) for name in names_])
+    picture.upsert_pod(pod("held", gpus=1, priority_class="build", on="n", indices=[0], queue="q0"))
+    for name in names_:
+        picture.upsert_namespace(name, name)
+        for gpus in (1, 2):
+            picture.upsert_pod(replace(gated(f"{name}-{gpus}", gpus=gpus), namespace=name))
+    made = planner(picture)
+    looked: list[tuple[str, ...]] = []
+    decide = made._decide
+
+    def watched(actions: Any, lines: Any, holding: Any, *times: float) -> bool:
+        if len(actions) > 2:
+            looked.append(tuple(line.first for line in lines))
+        return decide(actions, lines, holding, *times)
+
+    made._decide = watched  # type: ignore[method-assign]
+    for now in (0.0, 1.0, 2.0):
+        made.take_back(now, now, most_lines=2)
+        assert made.is_sweeping == (now < 2.0)
+        # Somebody new every time: it has to wait for the next sweep, or nobody else would ever have a turn.
+        picture.upsert_pod(replace(gated(f"new-{now:g}", gpus=3 + int(now)), namespace="q0"))
+    assert [len(one) for one in looked] == [2, 2, 2]
+    assert len({key for one in looked for key in one}) == 6
+    assert all("1" in key for key in looked[0])  # those come first who come first in their queues
+
+
+def test_so_many_are_seated_at_once_and_all_of_them_in_their_first_pool() -> None:
+    # One line of 300 equal pods: more than a plan takes, and room for all in the pool that is tried first.
+    nodes = [node(f"a{number}", gpus=8, pool="a") for number in range(38)] + [node("b", gpus=8, pool="b")]
+    picture = world(*nodes, projects=[])
+    picture.upsert_project(Project(queue("team-a"), default_pools=("a", "b")))
+    made = planner(picture)
+    for number in range(300):
+        picture.upsert_pod(gated(f"p{number:03}"))
+    made.allocate(0.0, 0.0)
+    assert 0 < len(seated(made)) < 300
+    assert made.is_behind
+    made.take_back(0.0, 0.0)  # nobody makes way for whom there is room
+    while made.is_behind:
+        made.allocate(0.0, 0.0)
+    holds = [record.hold for record in picture.pods.values()]
+    assert {hold.placement.node[0] for hold in holds if hold is not None} == {"a"}
+    assert None not in holds
