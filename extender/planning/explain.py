@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from extender.model.amounts import format_milli
+from extender.cluster.membership import Confinement
+from extender.cluster.picture import Picture
+from extender.model import names
+from extender.model.amounts import GPU, format_milli
+from extender.model.constraint import Constraint
 from extender.model.gang import Gang, Member
 from extender.model.gpu import GpuRequest
 from extender.model.names import PodUID
+from extender.model.pod import Pod
 from extender.model.verdict import Reason, Verdict, no
 from extender.planning.view import Job, View
 
@@ -40,7 +45,34 @@ def no_room(view: View, job: Job, members: Sequence[Member]) -> Verdict:
     wide = job.gang.topology
     where = f" inside one domain of level {wide.required} of topology {wide.name}" if wide and wide.required else ""
     together = f"{len(members)} pods together{where}, each " if len(members) > 1 or where else ""
-    return no(Reason.NOT_ENOUGH_RESOURCES, shortage(request, len(view.picture.table), together))
+    largest = max((one.pod for one in members), key=lambda pod: (pod.gpu.devices, pod.cpu_milli))
+    never = never_fits(view.picture, largest, job.gang.confined_to)
+    text = shortage(request, len(view.picture.table), together)
+    return no(Reason.NOT_ENOUGH_RESOURCES, f"{text}. {never}" if never else text)
+
+
+def never_fits(picture: Picture, pod: Pod, confined_to: Confinement = ()) -> str:
+    """That no node of the pool could hold the pod if it were empty, with the figures; "" where one could."""
+    nodes = picture.table.arrays()
+    rows = picture.allowed.row(Constraint(confined_to=confined_to))
+    needs, cores = pod.gpu.devices, pod.cpu_milli
+    gpus = int(nodes.capacity[rows].max(initial=0)) // GPU
+    cpu = int(nodes.cpu_capacity[rows].max(initial=0))
+    if needs <= gpus and cores <= cpu:
+        return ""
+    pool = dict(confined_to).get(names.POOL_KEY, (names.DEFAULT_POOL,))[0]
+    what, most = ("GPU", str(gpus)) if needs > gpus else ("CPU", format_milli(cpu))
+    kind = f"{what} resources"
+    limit = (
+        f"Max {kind} available in a single node in the {pool} node-pool is topped at {most}"
+        if most != "0"
+        else f"No node in the {pool} node-pool has {kind}"
+    )
+    memory_gb = pod.memory_mib * 1_048_576 / 1e9
+    return (
+        f"The pod {pod.key} requires GPU: {needs}, CPU: {format_milli(cores)} (cores), memory: {memory_gb:.3g} (GB), "
+        f"pods: 1. {limit}"
+    )
 
 
 def shortage(request: GpuRequest, nodes: int, together: str = "") -> str:

@@ -135,12 +135,15 @@ class Roster:
         return self._gangs.get(key)
 
     def key_named(self, namespace: str, name: str) -> str | None:
-        """The key of the gang of this name, or of the one that the pod of this name belongs to."""
+        """The key of the gang of this name, or of the one that the pod or the workload of this name belongs to."""
         key = f"{namespace}/{name}"
         if key in self._members:
             return key
-        uid = next((one.pod.uid for one in self._picture.pods_in(namespace) if one.pod.name == name), None)
-        return None if uid is None else self._key_of.get(uid)
+        pods = [one.pod for one in self._picture.pods_in(namespace)]
+        found = [pod for pod in pods if pod.name == name] or sorted(
+            (pod for pod in pods if pod.workload == name), key=lambda pod: (pod.placement is not None, pod.name)
+        )
+        return next((self._key_of[pod.uid] for pod in found if pod.uid in self._key_of), None)
 
     def gang_of(self, uid: PodUID) -> Gang | None:
         key = self._key_of.get(uid)

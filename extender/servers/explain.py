@@ -9,6 +9,7 @@ from extender.cluster.picture import HoldState, Picture
 from extender.model.amounts import NOTHING, Amounts, format_milli
 from extender.model.gang import Gang
 from extender.model.verdict import Reason
+from extender.planning.explain import never_fits
 from extender.planning.planner import Planner
 
 Json = dict[str, Any]
@@ -17,7 +18,7 @@ _SHARES = ("deserved_gpus", "fair_share_gpus", "limit_gpus")
 
 
 def explain(picture: Picture, planner: Planner, namespace: str, name: str) -> Json | None:
-    """All that is known about the group of this name, or of the pod of this name; None when there is none.
+    """All that is known about the group, the pod or the workload of this name; None when there is none.
 
     Cost: a look at every gang of its queue.
     """
@@ -29,7 +30,12 @@ def explain(picture: Picture, planner: Planner, namespace: str, name: str) -> Js
         return None
     states = Counter(member.state.value for member in gang.members)
     verdict = planner.verdicts.get(key) or next(
-        (record.verdict for record in planner.roster.members(key) if record.verdict and record.hold is None), None
+        (
+            record.verdict
+            for record in planner.roster.members(key)
+            if record.verdict and (record.hold is None or record.hold.state is HoldState.PROMISED)
+        ),
+        None,
     )
     promised = sorted(
         record.pod.name
@@ -71,6 +77,10 @@ def _would_fit(picture: Picture, gang: Gang, reason: Reason) -> str:
             return "its preemption delay passes"
         case Reason.WAITING_FOR_OTHERS:
             return "the pods that are making way for it have ended"
+        case _ if never := [
+            one for member in gang.waiting if (one := never_fits(picture, member.pod, gang.confined_to))
+        ]:
+            return f"a node is added that is large enough for it: {never[0]}"
         case _:
             free = int(picture.table.arrays().total_free.sum())
             most = int(picture.table.arrays().whole.max(initial=0))

@@ -10,11 +10,13 @@ from prometheus_client import CollectorRegistry
 
 from extender.cluster.picture import Picture
 from extender.model import names
+from extender.model.pod import Owner
 from extender.model.queue import PodGroup
 from extender.planning.planner import Planner
 from extender.planning.settings import Settings
+from extender.servers.explain import explain
 from extender.servers.operations import Operations
-from tests.builders import NAMESPACE, PROJECT, node, pod, queue, world
+from tests.builders import NAMESPACE, PROJECT, node, pod, queue, uid, world
 
 Json = dict[str, Any]
 
@@ -71,3 +73,47 @@ async def test_nobody_of_that_name() -> None:
     status, told = await asked(world(node("a")), f"{NAMESPACE}/ghost")
     assert status == 404
     assert "no PodGroup and no pod of ours is called ghost" in told["error"]
+
+
+async def test_what_no_node_could_hold_is_told_with_the_largest_node() -> None:
+    picture = world(node("a", gpus=2), node("b", gpus=4))
+    waiting(picture, "p", gpus=5)
+    _, told = await asked(picture, f"{NAMESPACE}/p")
+    never = (
+        f"The pod {NAMESPACE}/p requires GPU: 5, CPU: 0 (cores), memory: 0 (GB), pods: 1. "
+        "Max GPU resources available in a single node in the default node-pool is topped at 4"
+    )
+    assert told["message"] == (
+        "No nodes with enough resources were found: 2 node(s) didn't have enough resources: GPUs. "
+        f"Requested: 5 GPUs. {never}"
+    )
+    assert told["would_fit"] == f"a node is added that is large enough for it: {never}"
+
+
+async def test_a_node_pool_without_gpus() -> None:
+    picture = world(node("a", gpus=None), projects=[queue()])
+    waiting(picture, "p")
+    _, told = await asked(picture, f"{NAMESPACE}/p")
+    assert told["message"].endswith("pods: 1. No node in the default node-pool has GPU resources")
+
+
+async def test_by_the_name_of_the_workload_too() -> None:
+    picture = world(node("a", gpus=1))
+    for name in ("train-x", "train-y"):
+        waiting(picture, name)
+        owner = Owner("Job", "train", "train-uid", "batch/v1")
+        picture.upsert_pod(replace(picture.pods[uid(name)].pod, owner=owner))
+    assert (await asked(picture, f"{NAMESPACE}/train"))[1]["group"] == f"{NAMESPACE}/pg-train-train-uid"
+    assert (await asked(picture, f"{NAMESPACE}/nobody"))[0] == 404
+
+
+async def test_who_is_promised_a_place_is_told_that_others_have_yet_to_leave() -> None:
+    picture = world(node("a", gpus=1))
+    picture.upsert_pod(pod("train", gpus=1, on="a", indices=[0]))
+    picture.upsert_pod(replace(pod("build", gpus=1, priority_class="build"), gates=(names.SCHEDULING_GATE,)))
+    planner = Planner(picture, Settings())
+    planner.take_back(0.0, 0.0)
+    told = explain(picture, planner, NAMESPACE, "build")
+    assert told is not None
+    assert (told["reason"], told["promised"]) == ("WaitingForOthers", ["build"])
+    assert told["would_fit"] == "the pods that are making way for it have ended"
