@@ -15,7 +15,7 @@ from extender.fairshare.tree import QuotaTree, Standing
 from extender.model.amounts import GPU
 from extender.model.gang import Gang, MemberState, cost
 from extender.model.names import ProjectName
-from extender.planning.plan import Action, Plan, plan
+from extender.planning.plan import Action, Eviction, Plan, plan
 from extender.planning.settings import Settings
 from extender.simulate.scenario_world import NOW, World
 
@@ -254,3 +254,70 @@ def test_plans_come_to_rest(body: Json) -> None:
         service.apply(decided)
         service.end_round()
     raise AssertionError("still evicting or seating")
+
+
+@given(clusters())
+@settings(max_examples=300, deadline=None)
+def test_each_reclaim_takes_from_beyond_the_shares_and_gives_within_them(body: Json) -> None:
+    """What all queues hold beyond their shares, then what they hold beyond their quotas, gets less: so reclaims end."""
+    service = Service(body)
+    decided = service.plan([Action.RECLAIM])
+    if not lost_by(decided):
+        return
+    service.tree.refresh()
+    before = beyond(service.tree, holdings(service))
+    carry_over(service, decided)
+    assert beyond(service.tree, holdings(service)) < before
+
+
+@given(clusters())
+@settings(max_examples=300, deadline=None)
+def test_each_preemption_gives_to_higher_priorities_what_lower_ones_held(body: Json) -> None:
+    service = Service(body)
+    decided = service.plan([Action.PREEMPT])
+    before = by_priority(service)
+    carry_over(service, decided)
+    after = by_priority(service)
+    queue_of = {gang.key: str(gang.queue) for gang in service.gangs}
+    robbed = {queue_of[eviction.gang] for eviction in lost_by(decided)}
+    for name in robbed:
+        assert after[name] > before[name]
+
+
+@given(clusters())
+@settings(max_examples=300, deadline=None)
+def test_consolidation_takes_nothing_from_anybody(body: Json) -> None:
+    assert not lost_by(Service(body).plan([Action.CONSOLIDATION]))
+
+
+def lost_by(decided: Plan) -> list[Eviction]:
+    """Evictions of members that are not just moved."""
+    moved = {seat.uid for seat in decided.seats}
+    return [eviction for eviction in decided.evictions if eviction.uid not in moved]
+
+
+def carry_over(service: Service, decided: Plan) -> None:
+    """As it will be: who was evicted has left, who was moved or promised something has it."""
+    for eviction in lost_by(decided):
+        service.world.set(eviction.uid, "pending", None)
+    for seat in decided.seats:
+        service.world.set(seat.uid, "running", seat.placement)
+
+
+def beyond(tree: QuotaTree, held: dict[str, tuple[list[int], list[int]]]) -> tuple[int, int]:
+    """Milli-GPU that queues hold beyond what they may have, and beyond what they deserve."""
+    excess = [
+        (max(0, held[name][0][0] - one.allocatable[0]), max(0, held[name][0][0] - one.deserved[0]))
+        for name, one in standings(tree).items()
+    ]
+    return sum(share for share, _ in excess), sum(quota for _, quota in excess)
+
+
+def by_priority(service: Service) -> dict[str, list[int]]:
+    """Milli-GPU that each queue's gangs hold, those of the highest priority first."""
+    sums: dict[str, dict[int, int]] = {}
+    for gang in service.world.gangs():
+        held = sum(cost(one.pod, 100).gpu_milli for one in gang.in_state(MemberState.ACTIVE, MemberState.NOMINATED))
+        of_queue = sums.setdefault(str(gang.queue), dict.fromkeys(sorted(set(PRIORITIES), reverse=True), 0))
+        of_queue[gang.priority] += held
+    return {name: list(of_queue.values()) for name, of_queue in sums.items()}
