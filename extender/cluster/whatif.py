@@ -115,11 +115,12 @@ class WhatIf:
         if future is None:
             return None
         promised: Collection[PodUID] = self._promised.get(node, ())
+        leaving = self._leaving.get(node, {})
         now = NodeLedger(future.node)
         for pod, placement in future.pods.values():
-            if pod.uid not in promised:
+            if pod.uid not in promised and pod.uid not in leaving:  # it may come back here, on another device
                 now.add(pod, placement)
-        for pod, placement in self._leaving.get(node, {}).values():
+        for pod, placement in leaving.values():
             now.add(pod, placement)
         return now
 

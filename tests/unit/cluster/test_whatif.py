@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from extender.cluster import audit
 from extender.cluster.whatif import WhatIf
 from extender.model.names import NodeName
 from extender.model.pod import Placement
@@ -50,3 +51,18 @@ def test_rollback_restores_every_array() -> None:
     assert np.array_equal(after.free, before[0])
     assert np.array_equal(after.cpu_free, before[1])
     assert not trial.contended()
+
+
+def test_who_leaves_and_is_to_come_back_on_another_device_is_counted_once() -> None:
+    picture = world(node(NODE, gpus=2))
+    leaver = pod("p", gpus=1, on=NODE, indices=[0])
+    picture.upsert_pod(leaver)
+    trial = WhatIf(picture)
+    assert leaver.placement is not None
+    trial.evict(leaver, leaver.placement)
+    trial.place(leaver, Placement(NODE, ((1, ""),)), promised=False)
+    now = trial.ledger_now(NODE)
+    assert now is not None
+    assert now.free() == [0, 1000]
+    trial.rollback()
+    assert audit.check(picture) == []
