@@ -87,7 +87,7 @@ class Evictions:
         }
         async with self._writes:
             if not self._is_due(eviction):
-                self._planner.roster.leaving(pod.uid, is_leaving=False)  # nobody would gain by it any more
+                self._planner.stays(eviction)  # nobody would gain by it any more
                 return
             outcome = "evicted"
             try:

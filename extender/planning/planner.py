@@ -13,6 +13,7 @@ from functools import partial
 
 from extender.cluster.picture import HoldState, Picture, PodRecord
 from extender.fairshare.tree import QuotaTree
+from extender.model import names
 from extender.model.gang import Gang, MemberState
 from extender.model.names import NodeName, PodUID, ProjectName
 from extender.model.verdict import Reason, Verdict, no
@@ -20,6 +21,7 @@ from extender.packing.strategy import Strategy
 from extender.planning.accounts import Accounts
 from extender.planning.explain import hangs_on_the_queue
 from extender.planning.lines import Feed, Line, Refusal, in_front
+from extender.planning.moves import Moves
 from extender.planning.plan import Action, Eviction, Plan, PlannedSeat, plan
 from extender.planning.rests import Rests
 from extender.planning.roster import Roster
@@ -71,6 +73,7 @@ class Planner:
         self._promise_ttl_s = promise_ttl_s
         self.roster = Roster(picture)
         self.accounts = Accounts(picture, self.roster)
+        self._moves = Moves(picture, hold_s=seat_ttl_s, promise_ttl_s=promise_ttl_s)
         self.verdicts: dict[str, Verdict] = {}  # of gangs that wait, as of the last plan
         self.orders = Orders()
         self._allocated_at = self._taken_back_at = _NEVER
@@ -93,6 +96,7 @@ class Planner:
         self._rests.clock = clock
         if self._rests.has_ended():
             self._allocated_at = self._taken_back_at = _NEVER
+        self._moves.hand_over(clock)
         self.roster.refresh(now)
         if self._allocated_at == (self._picture.generation, self.roster.version):
             return
@@ -207,12 +211,17 @@ class Planner:
 
     def eviction_failed(self, eviction: Eviction, clock: float, *, rest_s: float) -> None:
         """A victim stays after all, and rests from being one; whoever it was to make way for is planned anew."""
-        self.roster.leaving(eviction.uid, is_leaving=False)
+        self.stays(eviction)
         self._rests.clock = clock
         self._rests.is_protected(eviction.uid, rest_s)
         if eviction.beneficiary and self.is_served(eviction):  # several may be refused for one gang: it rests once
             self._rests.was_in_vain(eviction.beneficiary, rest_s)
             self.drop_promises(eviction.beneficiary)
+
+    def stays(self, eviction: Eviction) -> None:
+        """An eviction was not carried out: its pod stays where it is."""
+        self.roster.leaving(eviction.uid, is_leaving=False)
+        self._moves.end(eviction.uid)
 
     def is_served(self, eviction: Eviction) -> bool:
         """Whether an eviction still has its purpose: a gang that keeps the place for itself, or a stale gang's end."""
@@ -342,7 +351,8 @@ class Planner:
             record = self._picture.pods[seat.uid]
             hold = record.hold
             if hold is not None and hold.state is not HoldState.PROMISED:
-                continue  # a member that moves: whoever comes in its place is planned then
+                self._moves.begin(record, seat.placement, clock)
+                continue
             if hold is not None and hold.placement == seat.placement and not seat.bindable:
                 continue  # the promise stands
             ttl_s = self._seat_ttl_s if seat.bindable else self._promise_ttl_s
@@ -380,8 +390,8 @@ class Planner:
                 self._picture.judge(record, verdict)
 
     def _is_promised_in(self, record: PodRecord, pool: str) -> bool:
-        if record.hold is None or not _is_promised(record):
-            return False
+        if record.hold is None or not _is_promised(record) or record.pod.scheduler != names.SCHEDULER_NAME:
+            return False  # of others only the stand-ins of moved pods are promised anything: those stay
         ledger = self._picture.ledger(record.hold.placement.node)
         return ledger is None or ledger.pool == pool
 

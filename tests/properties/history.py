@@ -189,7 +189,7 @@ class History:
     def _evict(self, eviction: Eviction) -> None:
         known = self.objects.get(eviction.uid)
         if not self.planner.is_served(eviction):
-            self.planner.roster.leaving(eviction.uid, is_leaving=False)
+            self.planner.stays(eviction)
         elif self._refused_evictions:
             self._refused_evictions -= 1
             self.planner.eviction_failed(eviction, self.clock, rest_s=10.0)

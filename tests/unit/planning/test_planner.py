@@ -11,7 +11,7 @@ from extender.cluster import audit
 from extender.cluster.picture import HoldState, Picture
 from extender.model import names
 from extender.model.names import NodeName, PodUID
-from extender.model.pod import Owner, Placement, Pod
+from extender.model.pod import Owner, Phase, Placement, Pod
 from extender.model.queue import PodGroup, Project
 from extender.model.verdict import Reason
 from extender.planning.planner import Planner
@@ -509,3 +509,59 @@ def test_so_many_are_seated_at_once_and_all_of_them_in_their_first_pool() -> Non
     holds = [record.hold for record in picture.pods.values()]
     assert {hold.placement.node[0] for hold in holds if hold is not None} == {"a"}
     assert None not in holds
+
+
+def moving() -> tuple[Picture, Planner]:
+    """One GPU free on each of two nodes, and a pod that needs two: somebody has to move."""
+    picture = world(node("n1", gpus=2), node("n2", gpus=2))
+    made = planner(picture)
+    for name in ("one", "two"):
+        owner = Owner("Job", name, f"{name}-job", "batch/v1")
+        picture.upsert_pod(replace(pod(name, gpus=1, on=f"n{1 + (name == 'two')}", indices=[0]), owner=owner))
+    picture.upsert_pod(gated("wide", gpus=2))
+    made.take_back(0.0, 0.0)
+    return picture, made
+
+
+def test_the_place_of_a_moved_pod_is_held_for_its_successor() -> None:
+    picture, made = moving()
+    (eviction,) = made.take_orders().evictions
+    moved = picture.pods[eviction.uid].pod
+    other = next(name for name in ("n1", "n2") if moved.placement and name != moved.placement.node)
+    # Somebody who would have liked the place meanwhile.
+    picture.upsert_pod(gated("greedy", priority_class="inference"))
+    made.allocate(1.0, 1.0)
+    assert seated(made) == set()
+    picture.delete_pod(moved.uid)
+    made.allocate(2.0, 2.0)
+    assert seated(made) == {uid("wide")}
+    again = replace(moved, uid=PodUID("again"), name="again", placement=None, gates=GATE, version=0)
+    picture.upsert_pod(replace(again, phase=Phase.PENDING))
+    made.allocate(3.0, 3.0)
+    assert seated(made) == {PodUID("again")}
+    hold = picture.pods[PodUID("again")].hold
+    assert hold is not None
+    assert hold.placement.node == other
+    assert {record.pod.name for record in picture.pods.values()} == {"one", "two", "wide", "greedy", "again"} - {
+        moved.name
+    }
+    assert audit.check(picture) == []
+
+
+def test_the_place_of_a_moved_pod_is_held_for_a_while_and_not_when_it_stays() -> None:
+    for how in ("nobody comes", "it stays"):
+        picture, made = moving()
+        (eviction,) = made.take_orders().evictions
+        stand_in = PodUID(f"{eviction.uid}/moved")
+        made.allocate(500.0, 500.0)  # for as long as the pod is there
+        assert picture.pods[stand_in].hold is not None
+        if how == "it stays":
+            made.eviction_failed(eviction, 501.0, rest_s=10.0)
+        else:
+            picture.delete_pod(eviction.uid)
+            expire(picture, now=619.0)
+            assert stand_in in picture.pods
+            expire(picture, now=621.0)
+        assert stand_in not in picture.pods
+        made.allocate(622.0, 622.0)
+        assert audit.check(picture) == []
