@@ -29,7 +29,7 @@ class Accounts:
             if charge.pool == pool and standing is not None:
                 tree.release(standing, charge.amounts, preemptible=charge.preemptible)
                 tree.withdraw(standing, charge.amounts)
-        for (asked_in, name), amounts in self._roster.requested.items():
+        for (asked_in, name), amounts in self._roster.waiting.requested.items():
             standing = tree.projects.get(name)
             if asked_in == pool and standing is not None and amounts != NOTHING:
                 tree.request(standing, amounts)

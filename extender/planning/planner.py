@@ -98,13 +98,13 @@ class Planner:
             self._allocated_at = self._taken_back_at = _NEVER
         self._moves.hand_over(clock)
         self.roster.refresh(now)
-        if self._allocated_at == (self._picture.generation, self.roster.version):
+        if self._allocated_at == (self._picture.generation, self.roster.waiting.version):
             return
         # With more behind those that got a seat we are not done: but the verbs must have their turn in between.
         opened = self._opened
-        lines = [line for line in self.roster.lines() if line.refusal is None or line.refusal.opened != opened]
+        lines = [line for line in self.roster.waiting.lines() if line.refusal is None or line.refusal.opened != opened]
         is_done = self._decide(_ALLOCATING, lines, (), now, clock)
-        self._allocated_at = (self._picture.generation, self.roster.version) if is_done else _NEVER
+        self._allocated_at = (self._picture.generation, self.roster.waiting.version) if is_done else _NEVER
 
     def take_back(self, now: float, clock: float, *, most_lines: int | None = None) -> None:
         """Let others make way for gangs that wait, and evict stale gangs.
@@ -118,9 +118,9 @@ class Planner:
             return  # nobody has to go for whom there is room
         self._forget_gone()
         if not self._to_sweep:
-            self._to_sweep = {line.first for line in self.roster.lines()}
+            self._to_sweep = {line.first for line in self.roster.waiting.lines()}
             self._taken_back_at = self._allocated_at
-        left = [line for line in self.roster.lines() if line.first in self._to_sweep]
+        left = [line for line in self.roster.waiting.lines() if line.first in self._to_sweep]
         chosen = left if most_lines is None else in_front(left, most_lines)
         self._to_sweep = {line.first for line in left} - {line.first for line in chosen}
         if not chosen and not self.roster.has_stale and not any(map(_is_promised, self._picture.provisional())):
@@ -177,8 +177,8 @@ class Planner:
         """Whether gangs wait that the last `allocate` did not see as they are now, or with what is free now."""
         return (
             not self.is_paused
-            and bool(len(self.roster))
-            and self._allocated_at != (self._picture.generation, self.roster.version)
+            and bool(len(self.roster.waiting))
+            and self._allocated_at != (self._picture.generation, self.roster.waiting.version)
         )
 
     @property
@@ -191,7 +191,7 @@ class Planner:
         """Whether `take_back` could do anything that it could not do the last time."""
         if self.is_sweeping:
             return True
-        if self._taken_back_at == (self._picture.generation, self.roster.version) and not self.roster.has_stale:
+        if self._taken_back_at == (self._picture.generation, self.roster.waiting.version) and not self.roster.has_stale:
             return False
         short = any(verdict.reason is Reason.NOT_ENOUGH_RESOURCES for verdict in self.verdicts.values())
         return short or self.roster.has_stale
@@ -366,7 +366,7 @@ class Planner:
 
     def _explain(self, why: Mapping[str, Verdict], refused: Mapping[Line, Verdict]) -> None:
         """Keep what was found out about gangs that wait; what is news goes into the orders."""
-        for line in self.roster.lines():
+        for line in self.roster.waiting.lines():
             verdict = refused.get(line) or (line.refusal.verdict if line.refusal is not None else None)
             if verdict is None or (verdict is line.told and not line.untold):
                 continue
@@ -403,7 +403,7 @@ class Planner:
         self.verdicts.pop(seat.gang, None)
 
     def _forget_started(self) -> None:
-        for key in [key for key in self.verdicts if not self.roster.is_waiting(key)]:
+        for key in [key for key in self.verdicts if key not in self.roster.waiting]:
             del self.verdicts[key]
 
     def _forget_gone(self) -> None:

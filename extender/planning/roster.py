@@ -1,30 +1,26 @@
 """Every pod of ours as part of its gang, kept up to date pod by pod, and who of them waits.
 
 A gang is made anew when one of its pods changed, so a plan starts from values and nothing is walked that did not
-move. Those that wait stand in lines, each of gangs that ask for the same (`planning.lines`).
+move. Those that wait stand in lines (`planning.waiting`).
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
-from weakref import WeakValueDictionary
 
 from extender.cluster.grouping import group_key_of
 from extender.cluster.membership import Confinement
 from extender.cluster.picture import HoldState, Picture, PodRecord
 from extender.cluster.quota import Charge
 from extender.model import names
-from extender.model.amounts import NOTHING, Amounts
-from extender.model.gang import Gang, Member, MemberState, SubGroup, Topology, cost
+from extender.model.gang import Gang, Member, MemberState, SubGroup, Topology
 from extender.model.names import PodUID, ProjectName
 from extender.model.pod import Phase, Pod
 from extender.model.queue import PodGroup, SubGroupSpec, TopologyConstraint
 from extender.model.timestamps import seconds
-from extender.planning.lines import Line, Need
-from extender.planning.view import fill_of
+from extender.planning.waiting import Waiting
 
 _AWAIT_GROUP_S = 5.0
 _HELD = {HoldState.PROMISED: MemberState.NOMINATED}  # every other hold: its node
@@ -33,7 +29,6 @@ _HELD = {HoldState.PROMISED: MemberState.NOMINATED}  # every other hold: its nod
 class Roster:
     """Gangs by key. `refresh` before reading; what it returns is borrowed until the next `refresh`.
 
-    version: moves when a gang that waits came or changed: what could not be decided before may be decided now.
     departures: moves when somebody is on the way out: what is held may be promised.
     """
 
@@ -47,28 +42,19 @@ class Roster:
         self._waived: set[PodUID] = set()  # those who waited for one long enough
         self._tardy: set[str] = set()  # gangs that did not come for a seat
         self._overdue: dict[PodUID, bool] = {}  # whether it is to be seated ahead: once, not again
-        self.version = 0
+        self.waiting = Waiting(picture)
         self.departures = 0
         self._gangs: dict[str, Gang] = {}
         self._unmade: set[str] = set()  # gangs that wait for nothing: made when somebody looks at them
         self._now = 0.0
-        # (pool, project) → what gangs that wait ask for, in each of the pools that they may go to.
-        self.requested: defaultdict[tuple[str, ProjectName], Amounts] = defaultdict(Amounts)
         self._elsewhere: dict[tuple[str, str], Gang] = {}  # (key, pool) → a waiting gang confined to another pool
         self._pools: dict[str, tuple[str, ...]] = {}  # of each gang, the first to be tried first
         self._members: defaultdict[str, set[PodUID]] = defaultdict(set)
         self._key_of: dict[PodUID, str] = {}
-        self._lines: dict[object, Line] = {}  # by class: gangs of one class stand in one line
-        self._needs: WeakValueDictionary[object, Need] = WeakValueDictionary()
-        self._waiting: dict[str, tuple[object, Gang, tuple[str, ...], Amounts]] = {}
         self._stale_since: dict[str, float] = {}
         self._leaving: set[PodUID] = set()
         self.releasing: dict[PodUID, Charge] = {}  # what pods on their way out still hold
         self._releasing_of: dict[str, list[PodUID]] = {}
-
-    def __len__(self) -> int:
-        """How many gangs wait."""
-        return len(self._waiting)
 
     @property
     def has_stale(self) -> bool:
@@ -153,10 +139,6 @@ class Roster:
         """Gangs with members that are leaving: what those hold is free before long."""
         return (self._gangs[key] for key in self._releasing_of)
 
-    def lines(self) -> list[Line]:
-        """All gangs that wait."""
-        return list(self._lines.values())
-
     def pools_of(self, key: str) -> tuple[str, ...]:
         """The node pools that a gang may go to; the one that it is in when it holds something."""
         return self._pools[key]
@@ -182,17 +164,6 @@ class Roster:
         """Whether there is a gang of this key."""
         return key in self._members
 
-    def is_waiting(self, key: str) -> bool:
-        return key in self._waiting
-
-    def position(self, key: str) -> int:
-        """How many gangs of its queue come before a waiting gang, and 1: its place in the order; 0 when it is not."""
-        if key not in self._waiting:
-            return 0
-        gang = self._waiting[key][1]
-        lines = [line for line in self._lines.values() if line.queue == gang.queue]
-        return 1 + sum(bisect_left(line.turns, gang.turn) for line in lines)
-
     def members(self, key: str) -> Iterator[PodRecord]:
         pods = self._picture.pods
         return (pods[uid] for uid in self._members.get(key, ()) if uid in pods)
@@ -202,7 +173,7 @@ class Roster:
         are, and each decision of filter changes one, so they are not made over and over.
         """
         uids = self._members.get(key)
-        if not uids or len(uids) > 1 or key in self._waiting or key in self._releasing_of or key in self._stale_since:
+        if not uids or len(uids) > 1 or key in self.waiting or key in self._releasing_of or key in self._stale_since:
             return False
         (uid,) = uids
         record = self._picture.pods[uid]
@@ -219,7 +190,7 @@ class Roster:
 
     def _make(self, key: str) -> None:
         self._unmade.discard(key)
-        self._leave_line(key)
+        self.waiting.leave(key)
         for uid in self._releasing_of.pop(key, ()):
             self.releasing.pop(uid, None)
         for pool in self._pools.pop(key, ())[1:]:
@@ -240,7 +211,7 @@ class Roster:
                 self.releasing[member.pod.uid] = hold.charge
                 self._releasing_of.setdefault(key, []).append(member.pod.uid)
         if gang.waiting:
-            self._join_line(gang)
+            self.waiting.join(gang, self._pools[key], is_tardy=key in self._tardy)
 
     def _gang(self, key: str, records: list[PodRecord], now: float) -> Gang:
         membership = self._picture.membership
@@ -371,57 +342,3 @@ class Roster:
         """Whether the pod may have to start together with others."""
         group = self._picture.membership.group_of(record.pod)
         return group.minimum > 1 if group is not None else bool(record.pod.group) or record.pod.min_member > 1
-
-    def _join_line(self, gang: Gang) -> None:
-        pools = self._pools[gang.key]
-        need = (
-            gang.asks,
-            gang.min_member,
-            gang.min_parts,
-            gang.subgroups,
-            gang.topology,
-            gang.confined_to,
-            tuple(sorted(gang.held.items())),
-            gang.key in self._tardy,
-            len(gang.in_state(MemberState.NOMINATED)),
-            pools,
-            gang.key if gang.has_affinity else "",  # of those with affinity, each has its own neighbours
-        )
-        class_ = (gang.queue, gang.priority, gang.preemptible, need)
-        line = self._lines.get(class_)
-        if line is None:
-            line = self._lines[class_] = self._new_line(gang, pools, need)
-        memory = self._picture.table.smallest_gpu_memory_mib() if _asks_memory(gang) else 0
-        asked = NOTHING
-        for member in gang.waiting:
-            asked += cost(member.pod, memory)
-        insort(line.turns, gang.turn)
-        line.untold[gang.key] = None
-        for pool in pools:
-            self.requested[(pool, gang.queue)] += asked
-        self._waiting[gang.key] = (class_, gang, pools, asked)
-        self.version += 1
-
-    def _new_line(self, gang: Gang, pools: tuple[str, ...], need: object) -> Line:
-        known = self._needs.get(need)
-        if known is None:
-            known = self._needs[need] = Need()
-        fill = fill_of(gang.tree, gang.held)
-        return Line(gang.queue, gang.priority, gang.preemptible, fill, pools, known)
-
-    def _leave_line(self, key: str) -> None:
-        known = self._waiting.pop(key, None)
-        if known is None:
-            return
-        class_, gang, pools, asked = known
-        for pool in pools:
-            self.requested[(pool, gang.queue)] -= asked
-        line = self._lines[class_]
-        del line.turns[bisect_left(line.turns, gang.turn)]
-        line.untold.pop(key, None)
-        if not line.turns:
-            del self._lines[class_]
-
-
-def _asks_memory(gang: Gang) -> bool:
-    return any(member.pod.gpu.memory_mib for member in gang.members)

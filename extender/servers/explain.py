@@ -49,7 +49,7 @@ def explain(picture: Picture, planner: Planner, namespace: str, name: str) -> Js
         "preemptible": gang.preemptible,
         "min_member": gang.min_member,
         "members": dict(sorted(states.items())),
-        "position": planner.roster.position(key),
+        "position": planner.roster.waiting.position(key),
         "reason": None if verdict is None else verdict.reason.value,
         "message": None if verdict is None else verdict.message,
         "promised": promised,
@@ -98,7 +98,7 @@ def _queue(picture: Picture, planner: Planner, gang: Gang) -> Json:
         "allocated": _amounts(usage.allocated),
         "allocated_non_preemptible": _amounts(usage.non_preemptible),
         "pool": pool,
-        "requested_by_waiting": _amounts(planner.roster.requested.get((pool, gang.queue), NOTHING)),
+        "requested_by_waiting": _amounts(planner.roster.waiting.requested.get((pool, gang.queue), NOTHING)),
         "shares": None if shares is None else dict(zip(_SHARES, map(_gpus, shares), strict=True)),
     }
 

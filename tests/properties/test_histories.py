@@ -149,12 +149,12 @@ def leave_no_trace(history: History) -> None:
     step(history)
     step(history)
     roster = history.planner.roster
-    assert len(roster) == 0
-    assert not roster.lines()
+    assert len(roster.waiting) == 0
+    assert not roster.waiting.lines()
     assert not roster.gangs
     assert not roster.releasing
     assert not roster._leaving
     assert not roster.has_stale
-    assert not any(amounts.gpu_milli or amounts.cpu_milli for amounts in roster.requested.values())
+    assert not any(amounts.gpu_milli or amounts.cpu_milli for amounts in roster.waiting.requested.values())
     assert not history.planner.verdicts
     assert all(not history.picture.quotas.usage(ProjectName(name)).allocated.gpu_milli for name in QUEUES)

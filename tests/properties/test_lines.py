@@ -94,7 +94,7 @@ def held(picture: Picture) -> set[str]:
 def told(planner: Planner) -> set[str]:
     """Gangs that wait, are promised nothing, and know why."""
     roster = planner.roster
-    waiting = {key for key in planner.verdicts if roster.is_waiting(key)}
+    waiting = {key for key in planner.verdicts if key in roster.waiting}
     return {key for key in waiting if all(record.hold is None for record in roster.members(key))}
 
 
