@@ -400,8 +400,11 @@ class Picture:
         self._opened_up()
 
     def delete_project(self, name: str) -> None:
-        """The project is gone; its pods stay charged to its name until they end."""
-        self.quotas.delete_project(ProjectName(name))
+        """The project is gone; its pods stay charged to its name until they end, and those that wait are told."""
+        if ProjectName(name) in self.quotas.projects:
+            self.quotas.delete_project(ProjectName(name))
+            self._stir_waiting(name)
+            self._opened_up()
 
     def replace_projects(self, projects: Iterable[Project]) -> None:
         self.quotas.replace_projects(projects)

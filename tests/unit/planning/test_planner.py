@@ -565,3 +565,16 @@ def test_the_place_of_a_moved_pod_is_held_for_a_while_and_not_when_it_stays() ->
         assert stand_in not in picture.pods
         made.allocate(622.0, 622.0)
         assert audit.check(picture) == []
+
+
+def test_who_waits_is_told_when_its_project_is_deleted() -> None:
+    picture = world(node("n", gpus=1))
+    made = planner(picture)
+    picture.upsert_pod(gated("p", gpus=2))
+    made.allocate(0.0, 0.0)
+    (key,) = made.verdicts
+    assert made.verdicts[key].reason is Reason.NOT_ENOUGH_RESOURCES
+    picture.delete_project("team-a")
+    made.allocate(1.0, 1.0)
+    assert made.verdicts[key].reason is Reason.QUEUE_DOES_NOT_EXIST
+    assert made.take_orders().refused[key].reason is Reason.QUEUE_DOES_NOT_EXIST
