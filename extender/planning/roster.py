@@ -281,7 +281,7 @@ class Roster:
         due: set[PodUID] = set()
         if len(self._picture.table) >= self._ahead_from_nodes:
             for uid, since in self._unasked.items():
-                if now - since < self._ahead_after_s:
+                if 0 <= now - since < self._ahead_after_s:
                     break
                 due.add(uid)
         for uid in due:
@@ -292,7 +292,7 @@ class Roster:
     def _tire_of_waiting(self, now: float) -> set[PodUID]:
         due: set[PodUID] = set()
         for uid, since in self._groupless.items():
-            if now - since < _AWAIT_GROUP_S:
+            if 0 <= now - since < _AWAIT_GROUP_S:  # a clock that was set back makes nobody wait for hours
                 break
             due.add(uid)
         for uid in due:

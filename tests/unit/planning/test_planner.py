@@ -578,3 +578,13 @@ def test_who_waits_is_told_when_its_project_is_deleted() -> None:
     made.allocate(1.0, 1.0)
     assert made.verdicts[key].reason is Reason.QUEUE_DOES_NOT_EXIST
     assert made.take_orders().refused[key].reason is Reason.QUEUE_DOES_NOT_EXIST
+
+
+def test_a_clock_that_is_set_back_makes_nobody_wait_for_its_podgroup_for_hours() -> None:
+    picture = world(node("a", gpus=1))
+    made = planner(picture)
+    picture.upsert_pod(gated("g0", "g"))
+    made.allocate(10_000.0, 0.0)
+    assert seated(made) == set()
+    made.allocate(6_000.0, 6.0)
+    assert seated(made) == {uid("g0")}
