@@ -100,8 +100,8 @@ def _take(view: View, pod: Pod, row: int | None, *, now: bool) -> tuple[Placemen
         found = seats.seat_in(ledger, pod, name, strategy)
         return None if found is None else (found, now)
     current = view.whatif.ledger_now(name)
-    if current is None or not seats.has_room(current, pod):
-        return None
+    if current is None or pod.uid in current.pods or not seats.has_room(current, pod):
+        return None  # one that is moved cannot sit beside itself before it has left
     if pod.gpu.mig and seats.seat_in(current, pod, name, strategy) is None:
         return None
     free = [min(both) for both in zip(ledger.free(), current.free(), strict=True)]
