@@ -40,6 +40,7 @@ _LOOK_AGAIN_S = 5.0  # minimum run times and delays pass although nothing moves
 _NEWS_AFTER_S = 1.0
 _TIDY_EVERY_S = 1.0
 _REMIND_AFTER_S = 2.0  # then after twice that, and so on
+_MOST_REMINDED = 64  # each time
 _WRITES = 64  # at a time
 _RETRY_S = 1.0
 
@@ -180,14 +181,17 @@ class PlanningLoop:
 
     def _remind(self, clock: float) -> None:
         """kube-scheduler may have tried a seated pod before it saw that there is room, and put it aside; or a write
-        failed. Nothing else would bring it back for minutes.
+        failed. Nothing else would bring it back for minutes. Whom it has yet to try is left in peace.
         """
+        due = []
         for uid, (at, pause_s) in list(self._reminders.items()):
             record = self._picture.pods.get(uid)
             if record is None or not _is_seated(record):
                 del self._reminders[uid]
-            elif at <= clock:
-                self._spawn(self._start(uid, pause_s))
+            elif at <= clock and (record.pod.is_gated or record.pod.unschedulable or record.verdict is not None):
+                due.append((at, uid, pause_s))
+        for _, uid, pause_s in sorted(due)[:_MOST_REMINDED]:
+            self._spawn(self._start(uid, pause_s))
 
     async def _withdraw(self, uid: PodUID) -> None:
         try:

@@ -126,8 +126,8 @@ def _as_planned(
             return _rejected(picture, record, no(Reason.NODE_NOT_OFFERED, earlier))  # the other nodes come next
         if record.pod.nominated != node:
             planner.not_yet(uid)
-            behind = f"the seat of {record.pod.key} on node {node} is newer than the request, which does not offer it"
-            return _rejected(picture, record, no(Reason.NODE_NOT_OFFERED, behind))
+            behind = f"kube-scheduler has yet to see that there is room for {record.pod.key} on node {node}"
+            return _rejected(picture, record, no(Reason.WAITING_FOR_OTHERS, behind))
         planner.turned_down(uid, node, now)
         if in_gang:
             turned = f"node {node}, planned for {record.pod.key}, was not offered: it does not accept the pod now"

@@ -223,3 +223,19 @@ async def test_a_list_of_many_pods_is_taken_in_by_portions(monkeypatch: pytest.M
         monkeypatch.setattr(Roster, "refresh", watched)
         await until(lambda: len({path for _, path, _ in api.requests if path.endswith("/status")}) == 8)
     assert took[:4] == [2, 2, 2, 2]
+
+
+@pytest.mark.asyncio
+async def test_whom_kube_scheduler_has_yet_to_try_is_not_reminded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "_TIDY_EVERY_S", 0.02)
+    monkeypatch.setattr(planning, "_REMIND_AFTER_S", 0.02)
+    picture = world(node("n", gpus=1))
+    gated = replace(pod("p", gpus=1), gates=(names.SCHEDULING_GATE,))
+    picture.upsert_pod(gated)
+    async with running(picture, reply({})) as api:
+        await until(lambda: bool(sent(api, f"{PODS}/p")))
+        picture.upsert_pod(replace(gated, gates=(), version=2))  # the watch tells that its gate is gone
+        await asyncio.sleep(0.1)
+        count = len(api.requests)
+        await asyncio.sleep(0.4)
+        assert len(api.requests) == count
