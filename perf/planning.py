@@ -85,12 +85,6 @@ class Cluster:
     def seated(self, pods: Iterable[Pod]) -> int:
         return sum(self.picture.pods[pod.uid].hold is not None for pod in pods)
 
-    def refresh(self) -> float:
-        """Milliseconds until the roster knows everybody."""
-        began = time.perf_counter()
-        self.planner.roster.refresh(self._clock)
-        return 1e3 * (time.perf_counter() - began)
-
     def allocate(self) -> float:
         """Milliseconds of one `allocate`."""
         return self._timed(self.planner.allocate)
@@ -186,8 +180,8 @@ def _reclaim(nodes: int, rounds: int) -> list[float]:
 def _backlog(nodes: int, waiting: int, projects: int, rounds: int, *, may_hold: bool) -> dict[str, list[float]]:
     """Jobs of all shapes wait in a full cluster.
 
-    first: as after a restart. pass: everything is tried for all of them; slice: the longest part of it without a pause.
-    end: a pod of yet another project ends. arrival: one more job comes.
+    first: as after a restart. pass: everything is tried for all of them; slice: the longest part, done
+    in slices, as the service does it. end: a pod of yet another project ends. arrival: one more job comes.
     may_hold: whether their projects may have anything at all: else what ends is for none of them.
     """
     queues = [f"project-{number:03d}" for number in range(projects)]
@@ -195,19 +189,20 @@ def _backlog(nodes: int, waiting: int, projects: int, rounds: int, *, may_hold: 
     running = cluster.fill(nodes * objects.GPUS)
     for number in range(waiting):
         cluster.pod(queues[number % projects], objects.SHAPES[number // projects % len(objects.SHAPES)])
-    first = [cluster.refresh(), cluster.allocate(), *cluster.sweep()]
+    first = cluster.allocate(), cluster.take_back()
     took: dict[str, list[float]] = {"first": [sum(first)], "pass": [], "slice": [], "end": [], "arrival": []}
     for number in range(rounds + 1):
         cluster.gone([running.pop()])
         ended = cluster.allocate()
         cluster.pod(queues[number % projects], _ONE)
         arrived = cluster.allocate()
-        slices = cluster.sweep()
+        whole = cluster.take_back()
+        longest = max(cluster.sweep())
         if number:
             took["end"].append(ended)
             took["arrival"].append(arrived)
-            took["pass"].append(sum(slices))
-            took["slice"].append(max(slices))
+            took["pass"].append(whole)
+            took["slice"].append(longest)
     return took
 
 

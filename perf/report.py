@@ -141,7 +141,7 @@ def _planning(row: Json) -> Table:
         beside = f"with {waiting:,} jobs of {projects} projects pending: {why}"
         whats[f"first, {why}"] = f"a start, {beside}"
         whats[f"pass, {why}"] = "all that can be tried for all of them, same"
-        whats[f"slice, {why}"] = "the longest part of that without a pause"
+        whats[f"slice, {why}"] = "the longest part of that, done in slices as the service does it"
         whats[f"end, {why}"] = "a pod of another project ends, same"
         whats[f"arrival, {why}"] = "one more pod arrives, same"
     cells = tuple((what, _spread(row["ms"][name], 1)) for name, what in whats.items() if name in row["ms"])
