@@ -157,10 +157,10 @@ class Planner:
                 # As they are now: what was decided for another pool or turn may have robbed them.
                 holders = [found for key in held.get(pool, ()) if (found := self.roster.gang(key)) is not None]
                 made, feeds = self._plan(pool, holders, tried[pool], actions, now)
-                self._apply(made, clock)
+                given = self._apply(made, clock)
                 seated |= {seat.gang for seat in made.seats}
-                if actions is _ALLOCATING and made.seats:
-                    is_cut = is_cut or len(made.seats) >= _AT_ONCE or any(feed.is_cut for feed in feeds)
+                if actions is _ALLOCATING and given:
+                    is_cut = is_cut or given >= _AT_ONCE or any(feed.is_cut for feed in feeds)
                 for one in made.explanations:
                     verdicts.setdefault(one.gang, one.verdict)
                 for feed in feeds:
@@ -337,7 +337,9 @@ class Planner:
         most_seats = _AT_ONCE if actions is _ALLOCATING else None
         return replace(self._settings, gpu_strategy=gpu, cpu_strategy=cpu, most_seats=most_seats)
 
-    def _apply(self, made: Plan, clock: float) -> None:
+    def _apply(self, made: Plan, clock: float) -> int:
+        """Carry the plan out in the picture. Returns how many seats it gave that did not stand before."""
+        given = 0
         for eviction in made.evictions:
             if eviction.beneficiary:
                 self._served.add(eviction.beneficiary)
@@ -358,11 +360,13 @@ class Planner:
             ttl_s = self._seat_ttl_s if seat.bindable else self._promise_ttl_s
             state = HoldState.RESERVED if seat.bindable else HoldState.PROMISED
             self._picture.reserve(seat.uid, seat.placement, now=clock, expires=clock + ttl_s, state=state, planned=True)
+            given += 1
             if seat.bindable:
                 self._picture.judge(record, None)
                 self.orders.seated[seat.uid] = None
             else:
                 self._promised(record, seat)
+        return given
 
     def _explain(self, why: Mapping[str, Verdict], refused: Mapping[Line, Verdict]) -> None:
         """Keep what was found out about gangs that wait; what is news goes into the orders."""

@@ -588,3 +588,21 @@ def test_a_clock_that_is_set_back_makes_nobody_wait_for_its_podgroup_for_hours()
     assert seated(made) == set()
     made.allocate(6_000.0, 6.0)
     assert seated(made) == {uid("g0")}
+
+
+def test_many_who_wait_for_others_keep_nobody_from_having_others_make_way() -> None:
+    picture = world(*(node(f"n{number:02}", gpus=8) for number in range(40)))
+    made = planner(picture)
+    for number in range(320):
+        there = pod(f"t{number:03}", gpus=1, on=f"n{number // 8:02}", indices=[number % 8])
+        picture.upsert_pod(there)
+    grouped(picture, "g", 300)
+    for number in range(300):
+        picture.upsert_pod(gated(f"g{number:03}", "g", priority_class="build"))
+    made.take_back(0.0, 0.0)
+    assert len(made.take_orders().evictions) == 300
+    picture.upsert_pod(gated("late", priority_class="build"))
+    made.allocate(1.0, 1.0)
+    assert not made.is_behind
+    made.take_back(1.0, 1.0)
+    assert len(made.take_orders().evictions) == 1
