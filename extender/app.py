@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 
 from extender import logs, metrics
+from extender.admission.pods import Context
 from extender.cluster.picture import Picture
 from extender.controllers.binder import Binder
 from extender.controllers.certificates import Certificate, FileCertificate, OwnCertificate
 from extender.controllers.enforcement import EnforcedNamespaces
 from extender.controllers.feed import Feed
+from extender.controllers.gpu_maps import GpuMaps, SharedGpus
 from extender.controllers.grouper import Grouper
 from extender.controllers.idle import IdleLimits
 from extender.controllers.lease import LeaseFollower
@@ -23,12 +26,15 @@ from extender.controllers.limits import TimeLimits
 from extender.controllers.owners import Owners
 from extender.controllers.planning import PlanningLoop
 from extender.controllers.projects import ProjectNamespaces
+from extender.controllers.reservations import ReservationPolicy, Reservations, own_image
 from extender.controllers.status import StatusWriter
 from extender.controllers.stopping import Stopper
 from extender.controllers.upkeep import Upkeep
 from extender.errors import ConfigError, UnavailableError
 from extender.kube.client import KubeClient
-from extender.kube.events import EventRecorder
+from extender.kube.events import EventRecorder, Subject
+from extender.model.names import NodeName
+from extender.model.pod import Pod
 from extender.planning.planner import Planner
 from extender.planning.settings import Settings as PlanningSettings
 from extender.pods.placement import Policy
@@ -84,13 +90,30 @@ class Service:
         grouper = Grouper(client, self.picture, owners, is_active)
         stopper = Stopper(client, owners, events)
         limits = TimeLimits(self.picture, stopper, is_active)
+        sharing = settings.gpu_sharing
+        self.picture.sharing.allowed = sharing.enabled
+        reservations = maps = None
+        if sharing.reservations and "extender" in settings.roles:
+            image = sharing.image or await own_image(client, settings.namespace, settings.identity)
+            policy = ReservationPolicy(
+                image=image,
+                runtime_class=sharing.runtime_class,
+                timeout_s=sharing.timeout_s,
+                takeover_s=sharing.takeover_s,
+            )
+            reservations = Reservations(client, self.picture, events, is_active, policy)
+            maps = GpuMaps(client, self.picture, events, is_active, cdi=sharing.cdi)
         self._feed = Feed(
             client,
             self.picture,
             pool_label=settings.pools.label,
-            watchers=[limits.see, *([grouper.see] if settings.create_pod_groups else [])],
+            watchers=[
+                limits.see,
+                *([grouper.see] if settings.create_pod_groups else []),
+                *([reservations.see] if reservations else []),
+                *([maps.see] if maps else []),
+            ],
         )
-        self._binder = Binder(client, self.picture, self.policy, is_active, timeout_s=settings.bind_timeout_s)
         planner = Planner(
             self.picture,
             PlanningSettings(
@@ -102,6 +125,15 @@ class Service:
             ),
             strategies=settings.strategies,
             seat_ttl_s=settings.reservation_ttl_s,
+        )
+        self._binder = Binder(
+            client,
+            self.picture,
+            self.policy,
+            is_active,
+            timeout_s=settings.bind_timeout_s,
+            gpus=SharedGpus(reservations, maps) if reservations and maps else None,
+            failed=self._unreserved(planner, events),
         )
         upkeep = self._upkeep = Upkeep(
             client, self.picture, self.policy, self._binder, events, is_active, seat_expired=planner.seat_expired
@@ -156,10 +188,24 @@ class Service:
         if settings.gpu_metrics.url:
             idle = IdleLimits(self.picture, owners, stopper, settings.gpu_metrics, is_active)
             self._spawn(self._once_synced(idle.run), "idle limits")
+        if reservations and maps:
+            self._spawn(self._once_synced(reservations.run), "reservations")
+            self._spawn(maps.reflector.run(), maps.reflector.name)
+            self._spawn(self._once_synced(maps.run), "config maps")
         if settings.create_pod_groups:
             self._spawn(self._once_synced(grouper.run), "grouper")
         if settings.create_namespaces:
             self._spawn(self._once_synced(ProjectNamespaces(client, self.picture, is_active).run), "namespaces")
+
+    @staticmethod
+    def _unreserved(planner: Planner, events: EventRecorder) -> Callable[[Pod, NodeName, str], None]:
+        """What follows when no device of a node could be held: the pod looks elsewhere, and its owner hears why."""
+
+        def tell(pod: Pod, node: NodeName, why: str) -> None:
+            planner.turned_down(pod.uid, node, time.monotonic())
+            events.record(Subject("Pod", pod.namespace, pod.name, pod.uid), "Warning", "GpuNotReserved", why)
+
+        return tell
 
     async def _start_admission(self, client: KubeClient) -> None:
         settings = self._settings
@@ -177,7 +223,13 @@ class Service:
                 configurations=installed.WEBHOOKS,
             )
         enforced = EnforcedNamespaces(client)
-        webhook = Webhook(enforced.is_enforced, gates=settings.admission.gates, max_body_bytes=settings.max_body_bytes)
+        context = Context(
+            "",
+            gates=settings.admission.gates,
+            guarded=settings.admission.guard_devices,
+            sharing=settings.gpu_sharing.enabled,
+        )
+        webhook = Webhook(enforced.is_enforced, context, max_body_bytes=settings.max_body_bytes)
         listener = Listener(webhook.app(), settings.admission_address, certificate.context)
         self.admission_url = await self._listen(listener)
         self._unready = {"a certificate": certificate.ready, "the first list of namespaces": enforced.reflector.synced}

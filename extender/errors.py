@@ -3,8 +3,10 @@
     RunaiError
     ├── ConfigError            a setting, file or flag that cannot be used
     ├── MalformedError         bytes from outside that are not what the protocol says
+    ├── RefusedError           an object that cannot be given what it lacks; the text is for its owner
     ├── InvariantError         our own books do not add up
     ├── DeviceError            the GPU that a reservation pod is to hold: not there, not the only one, lost
+    ├── ReservationError       a device could not be held for a share
     └── ApiError               the API server said no, or nothing
         ├── BadRequestError       400, 422: the request itself is wrong; repeating it is pointless
         ├── UnauthorizedError     401, 403
@@ -33,12 +35,20 @@ class MalformedError(RunaiError):
     """Input that is not what the protocol says; the text is short and safe to show to the sender."""
 
 
+class RefusedError(RunaiError):
+    """A new object that cannot be given what it lacks; the text says what is wrong, for its owner."""
+
+
 class InvariantError(RunaiError):
     """Our own books do not add up."""
 
 
 class DeviceError(RunaiError):
     """No single device to hold, or it is lost; the text says what is wrong and what would be right."""
+
+
+class ReservationError(RunaiError):
+    """A device could not be held for those who are to share it; the text says why, for their owner."""
 
 
 class ApiError(RunaiError):

@@ -17,6 +17,7 @@ from extender.cluster.picture import HoldState, Picture
 from extender.model.amounts import GPU
 from extender.model.queue import Work
 from extender.model.verdict import Reason
+from extender.pods.repair import Why
 
 REGISTRY = CollectorRegistry()
 
@@ -86,6 +87,12 @@ SEATED = Counter("runai_pods_seated_total", "Pods nominated to the place that th
 EVICTIONS = Counter(
     "runai_evictions_total", "Evictions by decision and outcome.", ["action", "outcome"], registry=REGISTRY
 )
+GPU_REPAIRS = Counter(
+    "runai_gpu_sharing_repairs_total",
+    "What was put right about shared devices and their reservations, by reason.",
+    ["reason"],
+    registry=REGISTRY,
+)
 ADMISSION_SECONDS = Histogram(
     "runai_admission_duration_seconds",
     "Time from the last byte of an AdmissionReview to its answer.",
@@ -134,6 +141,9 @@ for _known in Reason:
     DECISIONS.labels("filter", _known.value)
 for _outcome in ("stored", "refused", "gone", "unknown"):
     BINDS.labels(_outcome)
+for _why in Why:
+    if _why is not Why.UNUSED:
+        GPU_REPAIRS.labels(_why.value)
 for _webhook in ("mutate", "validate"):
     ADMISSION_SECONDS.labels(_webhook)
     for _outcome in ("allowed", "patched", "refused", "malformed", "error"):
@@ -170,7 +180,7 @@ class PictureCollector(Collector):
             held = GPU * sum(ledger.unindexed.values())
             for index, sharers in ledger.devices.items():
                 held += sum(milli for milli, _ in sharers.values())
-                shared = any(group for _, group in sharers.values())
+                shared = any(milli and group for milli, group in sharers.values())
                 fractional.add_metric([self._cluster, str(index), node.name], float(shared))
             allocated.add_metric([self._cluster, node.name], held / GPU)
         yield from (count, allocated, fractional)
@@ -196,6 +206,14 @@ class PictureCollector(Collector):
         for state, number in holds.items():
             reserved.add_metric([state.value], number)
         yield reserved
+        sharing = self._picture.sharing
+        pods = GaugeMetricFamily(
+            "runai_gpu_reservations", "Pods that hold a shared device, by state.", labels=["state"]
+        )
+        shared = sum(len(uids) for device, uids in sharing.reservations.items() if device in sharing.sharers)
+        pods.add_metric(["shared"], shared)
+        pods.add_metric(["unshared"], sum(map(len, sharing.reservations.values())) - shared)
+        yield pods
 
 
 _POD_SERIES = (

@@ -44,6 +44,38 @@ class AdmissionSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     gates: bool = Field(True, description="Hold pods of ours back with a scheduling gate until their seat is planned.")
+    guard_devices: bool = Field(
+        False,
+        description="Refuse pods that set NVIDIA_VISIBLE_DEVICES themselves, and blind containers without a GPU.",
+    )
+
+
+class GpuSharingSettings(BaseModel):
+    """How pods share GPUs (docs/gpu-sharing.md)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    enabled: bool = Field(True, description="Off: pods that ask for a part of a GPU are refused.")
+    reservations: bool = Field(
+        True,
+        description="Hold a shared device with a pod of ours, so that the kubelet gives it to nobody else. Off, only "
+        "our own books know of it: for clusters without a device plugin.",
+    )
+    image: str = Field("", description="Image of those pods. Empty: that of the Pod we run in, else our own name.")
+    runtime_class: str = Field("", description="RuntimeClass of those pods, where GPUs need one, as `nvidia`.")
+    cdi: bool = Field(False, description="Name devices as the device plugin's CDI strategies do.")
+    timeout_s: float = Field(
+        20.0,
+        gt=0,
+        description="A bind fails when its device is not held by then. With `bind_timeout_s` below the 60 s that "
+        "kube-scheduler waits.",
+    )
+    takeover_s: float = Field(
+        15.0,
+        ge=0,
+        description="No reservation goes for want of sharers in the first moments of an active replica: a Binding of "
+        "the one before may still be on its way.",
+    )
 
 
 class PoolPlacement(BaseModel):
@@ -131,6 +163,7 @@ class Settings(BaseSettings):
     )
     placement: PlacementSettings = Field(default_factory=PlacementSettings)
     admission: AdmissionSettings = Field(default_factory=AdmissionSettings)
+    gpu_sharing: GpuSharingSettings = Field(default_factory=GpuSharingSettings)
     pools: PoolSettings = Field(default_factory=PoolSettings)
     gpu_metrics: GpuMetricsSettings = Field(default_factory=GpuMetricsSettings)
     bind_timeout_s: float = Field(

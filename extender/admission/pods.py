@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from extender.admission import fractions
 from extender.model import names
-from extender.wire import pods
+from extender.model.gpu import sharing_disabled
+from extender.wire import device_access, pods
 
 Json = dict[str, Any]
 
@@ -19,11 +21,16 @@ class Context:
     namespace: the one of the request; an object that is being created may not say it.
     enforced:  the namespace makes every pod ours (annotation `runai/enforce-scheduler-name`).
     gates:     pods of ours are held back until the planner lifts the gate.
+    sharing:   pods may ask for a part of a GPU. guarded: nobody may name devices by environment variable.
+    request_uid: of the review: tells pods apart that have no name yet.
     """
 
     namespace: str
     enforced: bool = False
     gates: bool = True
+    sharing: bool = True
+    guarded: bool = False
+    request_uid: str = ""
 
 
 Fill = Callable[[Json, Context], None]
@@ -72,7 +79,31 @@ def add_gate(pod: Json, context: Context) -> None:
         pod["spec"]["schedulingGates"] = [*gates, {"name": names.SCHEDULING_GATE}]
 
 
-FILLS: tuple[Fill, ...] = (name_scheduler, drop_forged_records, add_gate)
+def take_quantities(pod: Json, context: Context) -> None:  # noqa: ARG001  a fill's signature
+    """A quantity such as 0.5 of a GPU becomes the annotation. Raises RefusedError."""
+    fractions.take_quantities(pod)
+
+
+def wire_share(pod: Json, context: Context) -> None:
+    """The container that has a part of a GPU reads from a ConfigMap of its own which device that is."""
+    if pods.shares_gpu(pod):
+        fractions.wire(pod, context.namespace, context.request_uid)
+
+
+def blind(pod: Json, context: Context) -> None:
+    """With the guard on, containers without a GPU are told that they see none."""
+    if not context.guarded:
+        return
+    spec = pod["spec"]
+    blinded = device_access.containers_to_blind(spec, pod["metadata"].get("annotations") or {})
+    for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
+        known = [one.get("name") for one in container.get("env") or ()]
+        if container.get("name") in blinded and device_access.VARIABLE not in known:
+            variable = {"name": device_access.VARIABLE, "value": device_access.NO_DEVICES}
+            container["env"] = [*(container.get("env") or ()), variable]
+
+
+FILLS: tuple[Fill, ...] = (name_scheduler, drop_forged_records, take_quantities, wire_share, blind, add_gate)
 
 
 # Checks return the sentence for the pod's owner, "" when all is well.
@@ -83,7 +114,32 @@ def check_gpu_request(pod: Json, context: Context) -> str:  # noqa: ARG001  a ch
     return pods.gpu_error(pod)
 
 
-CHECKS: tuple[Check, ...] = (check_gpu_request,)
+def check_sharing(pod: Json, context: Context) -> str:
+    """Whether GPUs are shared here at all, and by a container that exists."""
+    if not pods.shares_gpu(pod):
+        return ""
+    if not context.sharing:
+        metadata = pod.get("metadata") or {}
+        return sharing_disabled(context.namespace, metadata.get("name") or metadata.get("generateName") or "")
+    return fractions.container_error(pod)
+
+
+def check_devices(pod: Json, context: Context) -> str:
+    """With the guard on, devices are given by request only."""
+    if not context.guarded:
+        return ""
+    spec = pod["spec"]
+    given = {
+        key: [
+            {**container, "env": [one for one in container.get("env") or () if not fractions.is_wired(one, pod)]}
+            for container in spec.get(key) or ()
+        ]
+        for key in ("initContainers", "containers")
+    }
+    return device_access.forbidden(given)
+
+
+CHECKS: tuple[Check, ...] = (check_gpu_request, check_sharing, check_devices)
 
 
 def _is_record(key: str) -> bool:

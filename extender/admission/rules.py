@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from extender.admission import pods
+from extender.admission import pods, templates
 from extender.admission.patch import difference
 from extender.admission.pods import Context
-from extender.errors import MalformedError
+from extender.errors import MalformedError, RefusedError
 from extender.model import names
 from extender.wire.admission import Answer, Review
 
@@ -18,21 +18,29 @@ NOTHING = Answer()
 
 
 def mutate(review: Review, context: Context) -> Answer:
-    """The patch that gives a new pod of ours what it lacks; empty for everything else.
+    """The patch that gives a new pod of ours what it lacks, or a pod template what the API server would refuse.
 
-    Raises MalformedError for a pod that is none. The review is left as it is.
+    Empty for everything else. Raises MalformedError for a pod that is none. The review is left as it is.
     """
+    if review.kind in templates.KINDS:
+        return _fill_template(review, context)
     pod = _new_pod(review)
     if pod is None or not (pods.is_ours(pod) or pods.becomes_ours(pod, context)):
         return NOTHING
     filled = copy.deepcopy(pod)
-    for fill in pods.FILLS:
-        fill(filled, context)
+    try:
+        for fill in pods.FILLS:
+            fill(filled, context)
+    except RefusedError as error:
+        return Answer(refusals=(str(error),))
     return Answer(patch=tuple(difference(pod, filled)))
 
 
 def validate(review: Review, context: Context) -> Answer:
-    """Every reason to refuse a new pod of ours; none for everything else. Raises MalformedError."""
+    """Every reason to refuse a new pod of ours, or a template of some; none for all else. Raises MalformedError."""
+    if review.kind in templates.KINDS:
+        template = templates.concerned(review.kind, review.obj, context)
+        return NOTHING if template is None else Answer(refusals=templates.problems(template, context))
     pod = _new_pod(review)
     if pod is None or not pods.is_ours(pod):
         return NOTHING
@@ -41,8 +49,23 @@ def validate(review: Review, context: Context) -> Answer:
 
 def asks_for_another_scheduler(review: Review) -> bool:
     """Whether it matters for the answer what the namespace enforces. Raises MalformedError."""
+    if review.kind in templates.KINDS:
+        template = templates.template_of(review.kind, review.obj)
+        return template is not None and not pods.is_ours(template)
     pod = _new_pod(review)
     return pod is not None and not pods.is_ours(pod)
+
+
+def _fill_template(review: Review, context: Context) -> Answer:
+    filled = copy.deepcopy(review.obj)
+    template = templates.concerned(review.kind, filled, context)
+    if template is None:
+        return NOTHING
+    try:
+        templates.fill(template)
+    except RefusedError as error:
+        return Answer(refusals=(str(error),))
+    return Answer(patch=tuple(difference(review.obj, filled)))
 
 
 def _new_pod(review: Review) -> Json | None:

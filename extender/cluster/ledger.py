@@ -12,14 +12,29 @@ from extender.model.pod import Placement, Pod
 class NodeLedger:
     """Never leaves `cluster/`. `node` is None for a node that pods name and the API server does not have (yet).
 
-    devices:    index → uid → (milli-GPU, group) of the pods on that device.
+    devices:    index → uid → (milli-GPU, group) of the pods on that device; a reservation pod holds none for itself.
     unindexed:  uid → whole devices of pods whose devices nobody recorded (other schedulers, static pods).
     """
 
-    __slots__ = ("_free", "_held", "_node", "cpu_milli", "devices", "memory_mib", "mig", "pods", "unindexed")
+    __slots__ = (
+        "_free",
+        "_held",
+        "_is_now",
+        "_node",
+        "_reserving",
+        "cpu_milli",
+        "devices",
+        "memory_mib",
+        "mig",
+        "pods",
+        "unindexed",
+    )
 
-    def __init__(self, node: Node | None = None) -> None:
+    def __init__(self, node: Node | None = None, *, is_now: bool = False) -> None:
+        """is_now: a device that is reserved and that nobody shares any more is not free, as it will be in a moment."""
         self._node = node
+        self._is_now = is_now
+        self._reserving: dict[int, PodUID] = {}  # index → the pod that reserves the device
         self._held: dict[int, int] = {}  # index → milli-GPU held, the sums of `devices`
         self._free: list[int] | None = None  # kept until something changes: filter and bind ask again and again
         self.devices: dict[int, dict[PodUID, tuple[int, str]]] = {}
@@ -54,6 +69,9 @@ class NodeLedger:
         self._free = None
         share = pod.gpu.share_on(self.gpu_memory_mib)
         milli = GPU if share is None else share
+        if pod.reserves is not None:
+            milli = 0  # it holds the device for its sharers
+            self._reserving.update((index, pod.uid) for index in placement.indices)
         for index, group in placement.devices:
             self.devices.setdefault(index, {})[pod.uid] = (milli, group)
             self._held[index] = self._held.get(index, 0) + milli
@@ -73,6 +91,9 @@ class NodeLedger:
             return
         self._free = None
         pod, placement = counted
+        if pod.reserves is not None:
+            reserving = ((one.uid, seat) for one, seat in self.pods.values() if one.reserves is not None)
+            self._reserving = {index: other for other, seat in reserving for index in seat.indices}
         for index, _ in placement.devices:
             sharers = self.devices[index]
             milli, _ = sharers.pop(uid)
@@ -92,6 +113,8 @@ class NodeLedger:
     def free(self) -> list[int]:
         """Milli-GPU free per device index: GPU for a device without sharers that may be opened, 0 for none.
 
+        A reserved device without sharers counts as one that may be opened: its reservation is about to go. Until it
+        has gone, kube-scheduler gives the device to no whole request, and a share may join it.
         With fewer devices allocatable than the node has slots, the lowest unused slots are offered. A node that
         lost devices under its pods offers nothing until what is left fits again (never a negative free).
         Read it; do not change it.
@@ -111,10 +134,24 @@ class NodeLedger:
             held = self._held.get(index)
             if held is not None:
                 free[index] = max(0, GPU - held)
+                if index in self._reserving and not held and self._is_now:
+                    free[index] = 0 if self._is_closed(index) else GPU - 1  # for a share that joins
             elif unused > 0:
                 free[index] = GPU
                 unused -= 1
         return free
+
+    def closed(self) -> list[int]:
+        """Devices that no share may join: their reservation is on its way out, or they are not healthy."""
+        return [index for index in self._reserving if self._is_closed(index)] if self._reserving else []
+
+    def opening(self) -> int:
+        """Devices that are shared and not reserved yet: each is about to take the place of one more pod."""
+        shared = (index for index, sharers in self.devices.items() if any(group for _, group in sharers.values()))
+        return sum(1 for index in shared if index not in self._reserving)
+
+    def _is_closed(self, index: int) -> bool:
+        return self.pods[self._reserving[index]][0].is_leaving_device
 
     def group_of(self, index: int) -> str:
         """The group that sharers of device `index` carry, "" when nobody shares it."""

@@ -25,9 +25,11 @@ from extender.cluster.ledger import NodeLedger
 from extender.cluster.membership import Membership
 from extender.cluster.quota import Charge, QuotaBook
 from extender.cluster.ranking import Ranking
+from extender.cluster.sharing import SharedDevices
 from extender.cluster.table import NodeTable
 from extender.model import names
 from extender.model.amounts import GPU, Amounts
+from extender.model.gpu import NO_GPU, sharing_disabled
 from extender.model.names import DEFAULT_POOL, NodeName, PodUID, ProjectName
 from extender.model.node import Node
 from extender.model.pod import Placement, Pod
@@ -81,6 +83,7 @@ class Picture:
         self.allowed = AllowedNodes(self.table, self._node)
         self.quotas = QuotaBook()
         self.membership = Membership()
+        self.sharing = SharedDevices()
         self.pods: dict[PodUID, PodRecord] = {}
         self.has_news = False  # a pod that only the planner can start has come, or changed
         self.stirred: set[PodUID] = set()  # pods that changed since the roster last looked
@@ -200,8 +203,9 @@ class Picture:
             return record
         if watched or named is None:
             self._uid_of[key] = pod.uid
-        pod = _as_recorded(record.pod, pod)
+        pod = _as_recorded(record.pod, self._as_decided(pod))
         before, record.pod = record.pod, pod
+        self.sharing.see(before, pod)
         if (before.group, before.owner) != (pod.group, pod.owner):
             self._leave_group(before)
             self._uids_of_group[(pod.namespace, group_name_of(pod))].add(pod.uid)
@@ -222,6 +226,12 @@ class Picture:
             self._rehold(record, record.hold)
         return record
 
+    def _as_decided(self, pod: Pod) -> Pod:
+        """The pod with what has been decided here and the API server does not say."""
+        if pod.gpu.is_shared and pod.placement is None and not self.sharing.allowed:
+            return replace(pod, gpu=NO_GPU, gpu_error=sharing_disabled(pod.namespace, pod.name))
+        return replace(pod, deleting=True) if pod.uid in self.sharing.closing else pod
+
     def delete_pod(self, uid: PodUID) -> None:
         """The pod's object is gone: free what it holds; late events for it are ignored from now on."""
         self._tombstones[uid] = None
@@ -238,6 +248,7 @@ class Picture:
         self.revision += 1
         self.stirred.add(uid)
         pod = self.pods.pop(uid).pod
+        self.sharing.see(pod, None)
         if self._uid_of.get((pod.namespace, pod.name)) == uid:
             del self._uid_of[(pod.namespace, pod.name)]
         self._leave_group(pod)
@@ -331,6 +342,13 @@ class Picture:
                 self.demand.observe_end()
             self._let_go(record)
             self._opened_up()
+
+    def close_reservation(self, uid: PodUID) -> None:
+        """A reservation is about to be deleted: from this moment on nobody joins its device."""
+        record = self.pods.get(uid)
+        if record is not None and record.pod.reserves is not None:
+            self.sharing.closing.add(uid)
+            self.upsert_pod(record.pod)
 
     def pods_in(self, namespace: str) -> Iterator[PodRecord]:
         """The pods of one namespace, in no order."""
@@ -486,6 +504,7 @@ class Picture:
         name = hold.placement.node
         ledger = self._ledgers.setdefault(name, NodeLedger())
         ledger.add(record.pod, hold.placement)
+        self.sharing.hold(record.pod, hold.placement)
         self._write(name)
         self._recharge(record)
 
@@ -506,6 +525,7 @@ class Picture:
         name = hold.placement.node
         ledger = self._ledgers[name]
         ledger.remove(uid)
+        self.sharing.let_go(record.pod, hold.placement)
         if ledger.node is None and not ledger.pods:
             del self._ledgers[name]
         else:
@@ -531,9 +551,9 @@ class Picture:
         hold.charge = charge
 
     def _charge(self, pod: Pod, ledger: NodeLedger) -> Charge | None:
-        project = self.membership.project_of(pod)
+        project = None if pod.reserves is not None else self.membership.project_of(pod)
         if project is None:
-            return None
+            return None  # what a reservation holds is charged to those who share it
         amounts = self.cost(pod, ledger.gpu_memory_mib)
         return Charge(project, amounts, self.membership.is_preemptible(pod), ledger.pool)
 
@@ -579,10 +599,10 @@ def _as_recorded(before: Pod, pod: Pod) -> Pod:
     first, now = before.placement, pod.placement
     if first is None or now is None or not first.devices or now.node != first.node:
         return pod
-    if (now, pod.gpu) == (first, before.gpu):
+    if pod.reserves is not None or (now, pod.gpu, pod.gpu_uuids) == (first, before.gpu, before.gpu_uuids):
         return pod
-    return replace(pod, placement=first, gpu=before.gpu)
+    return replace(pod, placement=first, gpu=before.gpu, gpu_uuids=before.gpu_uuids)
 
 
 def _asks(pod: Pod) -> tuple[object, ...]:
-    return (pod.gpu, pod.cpu_milli, pod.memory_mib)
+    return (pod.gpu, pod.cpu_milli, pod.memory_mib, pod.is_leaving_device)

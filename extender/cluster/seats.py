@@ -32,12 +32,21 @@ def seat_in(
         offered = dict(ledger.node.mig)
         if any(offered.get(name, 0) - ledger.mig.get(name, 0) < count for name, count in pod.gpu.mig):
             return None
-    chosen = devices.choose(pod.gpu, ledger.free() if free is None else free, ledger.gpu_memory_mib, strategy)
+    free = ledger.free() if free is None else free
+    closed = ledger.closed() if pod.gpu.is_shared else ()
+    if closed:
+        free = [0 if index in closed else left for index, left in enumerate(free)]
+    chosen = devices.choose(pod.gpu, free, ledger.gpu_memory_mib, strategy)
     if chosen is None:
         return None
     if not pod.gpu.is_shared:
         return Placement(node, tuple((index, "") for index in chosen))
-    return Placement(node, tuple((index, ledger.group_of(index) or new_group(pod, node, index)) for index in chosen))
+    groups = [ledger.group_of(index) for index in chosen]
+    opens = groups.count("")
+    if opens and 0 < ledger.node.pods < len(ledger.pods) + ledger.opening() + 1 + opens:
+        return None  # a device that starts to be shared takes the place of one more pod, which reserves it
+    seated = zip(chosen, groups, strict=True)
+    return Placement(node, tuple((index, group or new_group(pod, node, index)) for index, group in seated))
 
 
 def has_room(ledger: NodeLedger, pod: Pod) -> bool:

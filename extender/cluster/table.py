@@ -16,6 +16,7 @@ from extender.cluster.ledger import NodeLedger
 from extender.cluster.states import States
 from extender.model.amounts import GPU
 from extender.model.names import NodeName
+from extender.model.pod import Pod
 from extender.packing.score import Bools, Ints, NodeArrays
 
 _FIRST_ROWS = 64
@@ -85,11 +86,12 @@ class NodeTable:
         self._put_in_order()
         return self._rows[1, : len(self._name_of)]
 
-    def has_room(self, cpu_milli: int, memory_mib: int) -> Bools:
-        """Which rows have the CPU, the memory and a place for one more pod."""
-        cpu: Bools = (self._states.view().cpu_free >= cpu_milli).take(self.state_of())
+    def has_room(self, pod: Pod) -> Bools:
+        """Which rows have the CPU, the memory and a place for one more pod, and for those that reserve its shares."""
+        reserving = pod.gpu.devices if pod.gpu.is_shared else 0
+        cpu: Bools = (self._states.view().cpu_free >= pod.cpu_milli).take(self.state_of())
         _, memory_free, places = self._rows[:, : len(self.name_of)]
-        room: Bools = cpu & (memory_free >= memory_mib) & (places > 0)
+        room: Bools = cpu & (memory_free >= pod.memory_mib) & (places > reserving)
         return room
 
     def rows_of(self, names: Iterable[str]) -> list[int]:

@@ -100,7 +100,7 @@ class WhatIf:
 
     def contended(self) -> Set[NodeName]:
         """Nodes where what fits now differs from what will fit."""
-        return self._leaving.keys() | self._promised.keys() if self._promised else self._leaving.keys()
+        return {*self._leaving, *self._promised, *self.picture.sharing.lingering()}
 
     def is_promised(self, uid: PodUID, node: NodeName) -> bool:
         return uid in self._promised.get(node, ())
@@ -116,7 +116,7 @@ class WhatIf:
             return None
         promised: Collection[PodUID] = self._promised.get(node, ())
         leaving = self._leaving.get(node, {})
-        now = NodeLedger(future.node)
+        now = NodeLedger(future.node, is_now=True)
         for pod, placement in future.pods.values():
             if pod.uid not in promised and pod.uid not in leaving:  # it may come back here, on another device
                 now.add(pod, placement)

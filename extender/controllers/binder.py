@@ -12,21 +12,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from extender import logs, metrics
 from extender.cluster.picture import HoldState, Picture
+from extender.controllers.gpu_maps import SharedGpus
 from extender.errors import (
     ApiError,
     ConflictError,
     MalformedError,
     NotFoundError,
     OutcomeUnknownError,
+    ReservationError,
     ThrottledError,
     UnavailableError,
 )
 from extender.kube.client import KubeClient
-from extender.model.names import PodUID
+from extender.model.names import NodeName, PodUID
 from extender.model.pod import Pod
 from extender.pods import bind
 from extender.pods.bind import BindRequest, Outcome, Write
@@ -41,16 +44,30 @@ log = logs.get("binder")
 
 
 class Binder:
-    """One per process. A second bind of the same pod while one is under way shares its outcome."""
+    """One per process. A second bind of the same pod while one is under way shares its outcome.
+
+    gpus:   what holds and names shared devices before a Binding says so; None: only our books do.
+    failed: told of each pod whose devices could not be held on a node, and why.
+    """
 
     def __init__(
-        self, client: KubeClient, picture: Picture, policy: Policy, is_active: Callable[[], bool], *, timeout_s: float
+        self,
+        client: KubeClient,
+        picture: Picture,
+        policy: Policy,
+        is_active: Callable[[], bool],
+        *,
+        timeout_s: float,
+        gpus: SharedGpus | None = None,
+        failed: Callable[[Pod, NodeName, str], None] = lambda _pod, _node, _why: None,
     ) -> None:
         self._client = client
         self._picture = picture
         self._policy = policy
         self._is_active = is_active
         self._timeout_s = timeout_s
+        self._gpus = gpus
+        self._failed = failed
         self._under_way: dict[PodUID, tuple[BindRequest, asyncio.Task[str]]] = {}
 
     async def bind(self, request: BindRequest) -> str:
@@ -113,7 +130,7 @@ class Binder:
             return step.error
         if isinstance(step, bind.Unseen):
             return f"pod {request.namespace}/{request.name} ({request.uid}) is not known"
-        outcome, error = await self._store(request, step, deadline=started + self._timeout_s)
+        outcome, error = await self._write(request, step)
         bind.settle(self._picture, request.uid, outcome, step.placement)
         metrics.BINDS.labels(outcome.name.lower()).inc()
         write = log.info if outcome is Outcome.STORED else log.warning
@@ -127,6 +144,27 @@ class Binder:
             ms=round(1000 * (time.monotonic() - started), 1),
         )
         return error
+
+    async def _write(self, request: BindRequest, step: Write) -> tuple[Outcome, str]:
+        """Hold and name the devices of a share, then store the Binding, each with time of its own."""
+        record = self._picture.pods.get(request.uid)
+        if record is None:
+            return Outcome.GONE, f"pod {request.namespace}/{request.name} ({request.uid}) is deleted"
+        pod, gpus = record.pod, self._gpus
+        if gpus is None or not any(group for _, group in step.placement.devices):
+            return await self._store(request, step, deadline=time.monotonic() + self._timeout_s)
+        try:
+            uuids = await gpus.prepare(pod, step.placement)
+        except ReservationError as error:
+            self._failed(pod, request.node, str(error))
+            await gpus.undo(pod)
+            return Outcome.REFUSED, str(error)
+        annotations, _ = bind.records(pod, step.placement, share_milli=step.share_milli, uuids=uuids)
+        named = replace(step, annotations=annotations)
+        outcome, error_text = await self._store(request, named, deadline=time.monotonic() + self._timeout_s)
+        if outcome in (Outcome.REFUSED, Outcome.GONE):
+            await gpus.undo(pod)
+        return outcome, error_text
 
     async def _store(self, request: BindRequest, step: Write, *, deadline: float) -> tuple[Outcome, str]:
         """POST until it is stored, refused or out of time. An error text comes with every outcome but STORED."""

@@ -30,6 +30,11 @@ MPS_WITHOUT_FRACTION = "MPS is only supported with GPU fraction request"
 BAD_COUNT = "GPU and MIG device requests must be whole numbers not less than 0"
 
 
+def sharing_disabled(namespace: str, name: str) -> str:
+    """Why a pod that asks for a part of a GPU is refused where GPUs are not shared."""
+    return f"attempting to create a pod {namespace}/{name} with gpu sharing request, while GPU sharing is disabled"
+
+
 class GpuRequestError(ValueError):
     """The pod's GPU request is not one; `str(error)` is the constant text for its owner."""
 

@@ -16,7 +16,7 @@ class Node:
     gpu_slots:      devices the node has by capacity: the range of device indices.
     gpu_memory_mib: memory of each device, 0 when the label is missing or absurd (then: no gpu-memory pods).
     mig:            allocatable MIG slices, (resource name, count) sorted by name.
-    is_sliced:      its devices are MIG slices (strategy single): whole ones only, nobody shares them.
+    is_sliced:      it offers MIG slices, under a name of their own or as devices: then nobody shares one.
     schedulable:    ready and not cordoned.
     labels:         (key, value) pairs, sorted; with `taints` what planning judges pods' constraints by.
     pool:           the node pool it is in; quotas are per pool.

@@ -10,6 +10,7 @@ from extender.model.affinity import PodAffinity
 from extender.model.constraint import ANYWHERE, Constraint
 from extender.model.gpu import NO_GPU, GpuRequest
 from extender.model.names import NodeName, PodUID
+from extender.model.reservation import Reservation
 
 
 class Phase(StrEnum):
@@ -60,6 +61,9 @@ class Pod:
     min_member:    how many of its owner's pods must start together, as its template says; 0 when it does not.
     skips_grouping: it asks to have no PodGroup made for it.
     placement:     where the object says it is; None while unbound. Our annotations count only on bound pods.
+    config_map:    the ConfigMap from which a container learns its share of a device, "" when the webhook was not there.
+    gpu_uuids:     the physical devices that the Binding recorded, one for each of `placement.devices`; none if unknown.
+    reserves:      what it holds for others, None for a pod that is no reservation.
     """
 
     uid: PodUID
@@ -94,6 +98,9 @@ class Pod:
     pool_label: str = ""
     min_member: int = 0
     skips_grouping: bool = False
+    config_map: str = ""
+    gpu_uuids: tuple[str, ...] = ()
+    reserves: Reservation | None = None
 
     @property
     def owner_kind(self) -> str:
@@ -120,6 +127,11 @@ class Pod:
     def is_gated_by_others(self) -> bool:
         """Whether somebody beside us wants it to wait."""
         return any(gate != names.SCHEDULING_GATE for gate in self.gates)
+
+    @property
+    def is_leaving_device(self) -> bool:
+        """Whether it is a reservation whose device nobody may join any more."""
+        return self.reserves is not None and (self.deleting or not self.reserves.healthy)
 
     @property
     def key(self) -> str:

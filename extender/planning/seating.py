@@ -42,7 +42,7 @@ def find_seat(view: View, job: Job, member: Member, area: Area, look: Look) -> t
     table = view.picture.table
     strategy = view.settings.strategy_for(pod)
     values = view.picture.ranking.values(seats.shape_of(pod), strategy)
-    fitting = table.has_room(pod.cpu_milli, pod.memory_mib)
+    fitting = table.has_room(pod)
     fitting &= view.picture.allowed.row(view.constraint_of(job, pod))
     if area.rows is not None:
         fitting &= area.rows

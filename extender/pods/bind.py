@@ -8,6 +8,7 @@ Success is never answered without a stored Binding: kube-scheduler would believe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -50,11 +51,15 @@ class Unseen:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Store this Binding: annotations and labels go into the pod in the same write as its node."""
+    """Store this Binding: annotations and labels go into the pod in the same write as its node.
+
+    share_milli: of each device, when they are shared.
+    """
 
     placement: Placement
     annotations: dict[str, str]
     labels: dict[str, str]
+    share_milli: int = GPU
 
 
 class Outcome(Enum):
@@ -125,6 +130,17 @@ def _is_bound(record: PodRecord) -> bool:
 
 
 def _write(pod: Pod, seat: Placement, gpu_memory_mib: int) -> Write:
+    share = pod.gpu.share_on(gpu_memory_mib) if pod.gpu.is_shared else None
+    return Write(seat, *records(pod, seat, share_milli=share or GPU), share or GPU)
+
+
+def records(
+    pod: Pod, seat: Placement, *, share_milli: int, uuids: Sequence[str] = ()
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The annotations and labels by which a pod says which devices it has.
+
+    share_milli: of each device, when they are shared. uuids: the physical devices, where they are known.
+    """
     annotations: dict[str, str] = {}
     labels: dict[str, str] = {}
     if not pod.gpu.is_cpu_only:
@@ -133,7 +149,7 @@ def _write(pod: Pod, seat: Placement, gpu_memory_mib: int) -> Write:
     if seat.devices:
         annotations[names.GPU_DEVICES_ANNOTATION] = ",".join(str(index) for index in seat.indices)
         if pod.gpu.is_shared:
-            annotations[names.GPU_SHARE_ANNOTATION] = str(pod.gpu.share_on(gpu_memory_mib) or GPU)
+            annotations[names.GPU_SHARE_ANNOTATION] = str(share_milli)
     groups = [group for _, group in seat.devices if group]
     if groups:
         # Labels find the sharers of a device. The annotation says which device is which, and is stored by API servers
@@ -142,4 +158,6 @@ def _write(pod: Pod, seat: Placement, gpu_memory_mib: int) -> Write:
         labels = {f"{names.GPU_GROUP_LABEL}/{group}": group for group in groups}
         if len(groups) == 1:
             labels = {names.GPU_GROUP_LABEL: groups[0]}
-    return Write(seat, annotations, labels)
+    if uuids:
+        annotations[names.GPU_UUID_ANNOTATION] = ",".join(uuids)
+    return annotations, labels

@@ -49,7 +49,7 @@ def best_seat(
         values = np.where(within, values, score.INFEASIBLE)
     table = picture.table
     if offered is None:
-        room = table.has_room(pod.cpu_milli, pod.memory_mib)
+        room = table.has_room(pod)
         return _seat_in(picture, pod, np.where(room, values, score.INFEASIBLE), policy)
     # Nearly always the best of all nodes is among those offered: finding one name in the list costs microseconds,
     # looking up thousands of names costs more than the whole decision.
@@ -57,8 +57,8 @@ def best_seat(
     if row is None:
         return None
     name = table.name_of[row]
-    if name in offered:
-        return seat_on(picture, pod, name, policy)
+    if name in offered and (seat := seat_on(picture, pod, name, policy)) is not None:
+        return seat
     rows = [row for row in table.rows_of(offered) if row >= 0]
     among = np.full(values.size, score.INFEASIBLE, dtype=np.int64)
     among[rows] = values[rows]
@@ -94,5 +94,11 @@ def _of_each(values: NDArray[Any], picture: Picture, offered: Iterable[str]) -> 
 
 
 def _seat_in(picture: Picture, pod: Pod, values: score.Ints, policy: Policy) -> Placement | None:
-    row = best_row(values)
-    return None if row is None else seat_on(picture, pod, picture.table.name_of[row], policy)
+    while (row := best_row(values)) is not None:
+        seat = seat_on(picture, pod, picture.table.name_of[row], policy)
+        if seat is not None:
+            return seat
+        # What no array says, as that the node has no place for the pod that reserves the device.
+        values = values.copy()
+        values[row] = score.INFEASIBLE
+    return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from aiohttp import web
 
@@ -27,12 +28,14 @@ log = logs.get("admission")
 class Webhook:
     """Routes `/admission/mutate` and `/admission/validate`.
 
-    is_enforced: whether a namespace makes every pod in it ours. gates: of `Context`.
+    is_enforced: whether a namespace makes every pod in it ours. settings: what is the same for all requests.
     """
 
-    def __init__(self, is_enforced: Callable[[str], Awaitable[bool]], *, gates: bool, max_body_bytes: int) -> None:
+    def __init__(
+        self, is_enforced: Callable[[str], Awaitable[bool]], settings: Context, *, max_body_bytes: int
+    ) -> None:
         self._is_enforced = is_enforced
-        self._gates = gates
+        self._settings = settings
         self._max_body_bytes = max_body_bytes
 
     def app(self) -> web.Application:
@@ -85,11 +88,14 @@ class Webhook:
         return handle
 
     async def _mutate(self, review: Review) -> Answer:
-        enforced = rules.asks_for_another_scheduler(review) and await self._is_enforced(review.namespace)
-        return rules.mutate(review, Context(review.namespace, enforced=enforced, gates=self._gates))
+        return rules.mutate(review, await self._context(review))
 
     async def _validate(self, review: Review) -> Answer:
-        return rules.validate(review, Context(review.namespace, gates=self._gates))
+        return rules.validate(review, await self._context(review))
+
+    async def _context(self, review: Review) -> Context:
+        enforced = rules.asks_for_another_scheduler(review) and await self._is_enforced(review.namespace)
+        return replace(self._settings, namespace=review.namespace, enforced=enforced, request_uid=review.uid)
 
 
 def _reply(body: bytes) -> web.Response:

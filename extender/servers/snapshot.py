@@ -41,7 +41,7 @@ def _node(picture: Picture, node: Node) -> Json:
                 "device": index,
                 "allocated_milli": sum(milli for milli, _ in sharers.values()),
                 "gpu_group": ledger.group_of(index) or None,
-                "sharers": sorted(picture.pods[uid].pod.key for uid in sharers),
+                "sharers": sorted(pod.key for uid in sharers if (pod := picture.pods[uid].pod).reserves is None),
             }
         )
     return {

@@ -12,6 +12,7 @@ from extender.model.gpu import NO_GPU, GpuRequestError
 from extender.model.names import NodeName, PodUID
 from extender.model.pod import Owner, Phase, Placement, Pod
 from extender.wire.constraints import parse_affinity, parse_constraint
+from extender.wire.reservations import parse_reservation
 
 Json = Mapping[str, Any]
 
@@ -41,8 +42,11 @@ def parse(obj: Json) -> Pod:
         except GpuRequestError as refused:
             error = error or str(refused)
         node = _text(spec.get("nodeName"))
+        reserves = parse_reservation(namespace, metadata, spec, status)
         placement = _placement(node, annotations, labels, request) if node else None
-        if placement is not None and placement.devices:
+        if reserves is not None and node and reserves.device >= 0:
+            placement = Placement(NodeName(node), ((reserves.device, reserves.group),))
+        elif placement is not None and placement.devices:
             # What the Binding recorded counts, whatever the annotations of the request say by now.
             request, error = _recorded(annotations, request, len(placement.devices)), ""
         spec_class = _text(spec.get("priorityClassName"))
@@ -82,6 +86,9 @@ def parse(obj: Json) -> Pod:
             pool_label=_text(labels.get(names.NODE_POOL_LABEL)),
             min_member=max(0, _order(annotations.get(names.MIN_MEMBER_ANNOTATION)) or 0),
             skips_grouping=annotations.get(names.SKIP_GROUPING_ANNOTATION) == "true",
+            config_map=_text(annotations.get(names.GPU_CONFIG_MAP_ANNOTATION)),
+            gpu_uuids=_uuids(annotations, placement),
+            reserves=reserves,
         )
     except (KeyError, TypeError, AttributeError, IndexError) as error_:
         raise MalformedError(f"not a Pod: {type(error_).__name__}: {str(error_)[:80]}") from error_
@@ -109,6 +116,17 @@ def gpu_error(obj: Json) -> str:
     except (KeyError, TypeError, AttributeError) as error_:
         raise MalformedError(f"not a Pod: {type(error_).__name__}: {str(error_)[:80]}") from error_
     return error
+
+
+def shares_gpu(obj: Json) -> bool:
+    """Whether a pod (or a pod template) asks for a part of a GPU, and does it well. Raises MalformedError."""
+    try:
+        resources, _ = _resources(obj["spec"])
+        return gpu.parse_gpu_request((obj.get("metadata") or {}).get("annotations") or {}, resources).is_shared
+    except GpuRequestError:
+        return False
+    except (KeyError, TypeError, AttributeError) as error:
+        raise MalformedError(f"not a Pod: {type(error).__name__}: {str(error)[:80]}") from error
 
 
 def _text(value: object) -> str:
@@ -258,6 +276,12 @@ def _placement(
     if len(groups) != len(indices):
         groups = [""] * len(indices)
     return Placement(NodeName(node), tuple(zip(indices, groups, strict=True)))
+
+
+def _uuids(annotations: Mapping[str, str], placement: Placement | None) -> tuple[str, ...]:
+    text = _text(annotations.get(names.GPU_UUID_ANNOTATION))
+    uuids = tuple(text.split(",")) if text and len(text) <= 128 * _MOST_DEVICES else ()
+    return uuids if placement is not None and len(uuids) == len(placement.devices) else ()
 
 
 def _recorded(annotations: Mapping[str, str], request: gpu.GpuRequest, devices: int) -> gpu.GpuRequest:

@@ -13,6 +13,7 @@ import orjson
 import pytest
 
 from extender import metrics
+from extender.admission.pods import Context
 from extender.errors import UnavailableError
 from extender.servers.admission import Webhook
 from extender.servers.listener import Listener
@@ -43,7 +44,7 @@ async def bench() -> AsyncIterator[Bench]:
             raise UnavailableError("no API server")
         return namespace in made.enforced
 
-    listener = Listener(Webhook(is_enforced, gates=True, max_body_bytes=LIMIT).app(), "127.0.0.1:0")
+    listener = Listener(Webhook(is_enforced, Context(""), max_body_bytes=LIMIT).app(), "127.0.0.1:0")
     await listener.start()
     made.url = listener.url
     yield made

@@ -120,6 +120,8 @@ def node_key(picture: Picture, name: str, subject: Pod, strategy: Strategy) -> t
     offered = dict(ledger.node.mig)
     if any(offered.get(kind, 0) - ledger.mig.get(kind, 0) < count for kind, count in request.mig):
         return None
+    if request.is_shared and ledger.node.is_sliced:
+        return None  # slices and shares do not mix
     possible = placements(request, free, ledger.gpu_memory_mib)
     if not possible:
         return None

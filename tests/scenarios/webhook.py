@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from extender.admission.pods import Context
 from extender.controllers.certificates import OwnCertificate
 from extender.controllers.gates import lift
 from extender.errors import ApiError, BadRequestError, UnavailableError
@@ -313,7 +314,7 @@ async def a_rotation_refuses_nobody(hook: Installed) -> None:
 
     certificate, slow = replica(), replica()
     listener, slow_listener = (
-        Listener(Webhook(is_enforced, gates=True, max_body_bytes=1 << 20).app(), "127.0.0.1:0", source.context)
+        Listener(Webhook(is_enforced, Context(""), max_body_bytes=1 << 20).app(), "127.0.0.1:0", source.context)
         for source in (certificate, slow)
     )
     await listener.start()

@@ -34,7 +34,7 @@ from extender.wire.manifests.names import (
 from extender.wire.manifests.priorities import priority_classes
 from extender.wire.manifests.services import services
 from extender.wire.manifests.webhooks import webhooks
-from extender.wire.manifests.workload import namespace, workload
+from extender.wire.manifests.workload import namespaces, workload
 from extender.wire.resources import crds
 
 __all__ = ["configuration", "files", "render", "to_yaml", "write"]
@@ -128,7 +128,7 @@ _Dumper.add_representer(str, _text)
 def _groups() -> dict[str, list[Json]]:
     """File name without suffix to the objects in it, the namespace first."""
     return {
-        "namespace": [namespace()],
+        "namespace": namespaces(),
         "crds": crds(),
         "priority-classes": priority_classes(),
         "access": access(),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from extender.model import names
 from extender.model.names import POD_GROUP_GROUP, RUN_AI_GROUP
 from extender.wire.grouping import WORKLOADS
 from extender.wire.manifests.names import (
@@ -23,6 +24,7 @@ from extender.wire.manifests.names import (
     Json,
     metadata,
 )
+from extender.wire.reservations import SERVICE_ACCOUNT as RESERVING
 
 _RBAC = "rbac.authorization.k8s.io"
 _READ = ("get", "list", "watch")
@@ -51,6 +53,8 @@ def _scheduler() -> list[Json]:
                 _rule("policy", ("poddisruptionbudgets",), ("list",)),  # may all go who are to leave for one gang?
                 _rule("", ("pods/status",), ("patch",)),  # the node that a pod is nominated for
                 _rule("", ("nodes",), _READ),
+                # What tells a container its part of a GPU, in the namespace of each pod.
+                _rule("", ("configmaps",), (*_READ, "create", "update", "delete")),
                 _rule("", ("namespaces",), (*_READ, "create", "patch")),  # the namespace of each project
                 _rule("scheduling.k8s.io", ("priorityclasses",), _READ),
                 _rule(RUN_AI_GROUP, ("departments", "projects", "topologies"), _READ),
@@ -63,6 +67,7 @@ def _scheduler() -> list[Json]:
             ],
         },
         _cluster_binding(_EXTENDER, _EXTENDER),
+        *_reservations(),
         {
             "apiVersion": f"{_RBAC}/v1",
             "kind": "Role",
@@ -71,7 +76,7 @@ def _scheduler() -> list[Json]:
                 # `create` cannot be narrowed to a name: the name is not known to the authorizer then.
                 _rule("coordination.k8s.io", ("leases",), ("create",)),
                 # A list or watch counts as one of this name when its field selector says metadata.name=<it>.
-                _rule("coordination.k8s.io", ("leases",), (*_READ, "update", "patch"), names=(LEASE,)),
+                _rule("coordination.k8s.io", ("leases",), (*_READ, "update", "patch"), only=(LEASE,)),
             ],
         },
         _binding(f"{NAME}:leader-election", f"{NAME}:leader-election", NAMESPACE),
@@ -82,6 +87,31 @@ def _scheduler() -> list[Json]:
             "kube-system",
         ),
     ]
+
+
+def _reservations() -> list[Json]:
+    """The extender makes pods that hold GPUs, and those say on themselves which GPU each of them got."""
+    reserved, making = names.RESERVATION_NAMESPACE, f"{NAME}:gpu-reservations"
+    reporting = f"{NAME}:gpu-reservation"
+    return [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata(RESERVING, namespace=reserved)},
+        _role(making, [_rule("", ("pods",), ("create",))], reserved),
+        _binding(making, making, reserved),
+        _role(reporting, [_rule("", ("pods",), ("get", "patch"))], reserved),
+        {
+            **_binding(reporting, reporting, reserved),
+            "subjects": [{"kind": "ServiceAccount", "name": RESERVING, "namespace": reserved}],
+        },
+    ]
+
+
+def _role(name: str, rules: list[Json], namespace: str) -> Json:
+    return {
+        "apiVersion": f"{_RBAC}/v1",
+        "kind": "Role",
+        "metadata": metadata(name, namespace=namespace),
+        "rules": rules,
+    }
 
 
 def _services() -> list[Json]:
@@ -98,7 +128,7 @@ def _services() -> list[Json]:
                     "admissionregistration.k8s.io",
                     ("mutatingwebhookconfigurations", "validatingwebhookconfigurations"),
                     ("get", "patch"),
-                    names=(WEBHOOKS,),
+                    only=(WEBHOOKS,),
                 ),
             ],
         },
@@ -110,7 +140,7 @@ def _services() -> list[Json]:
             "rules": [
                 # The webhook's certificate, which the replicas share; `create` cannot be narrowed to a name.
                 _rule("", ("secrets",), ("create",)),
-                _rule("", ("secrets",), ("get", "update"), names=(ADMISSION_SECRET,)),
+                _rule("", ("secrets",), ("get", "update"), only=(ADMISSION_SECRET,)),
             ],
         },
         _binding(_ADMISSION, _ADMISSION, NAMESPACE, SERVICES),
@@ -129,13 +159,13 @@ def flow_schemas() -> list[Json]:
     ]
 
 
-def _rule(group: str, resources: Sequence[str], verbs: Sequence[str], names: Sequence[str] = ()) -> Json:
+def _rule(group: str, resources: Sequence[str], verbs: Sequence[str], only: Sequence[str] = ()) -> Json:
     rule: Json = {
         "apiGroups": [group],
         "resources": list(resources),
         "verbs": list(verbs),
     }
-    return {**rule, "resourceNames": list(names)} if names else rule
+    return {**rule, "resourceNames": list(only)} if only else rule
 
 
 def _subjects(account: str) -> list[Json]:

@@ -1,19 +1,34 @@
 """The webhook configurations: which writes the API server asks us about, and what happens when we do not answer.
 
 We fail closed, so what we are asked about is kept small: new pods that name this scheduler, and new pods in the
-namespaces of projects, which may be forced to. While no replica answers, those wait for their controllers to try
-again; everything else in the cluster goes on, our own Pods and the control plane first of all.
+namespaces of projects, which may be forced to; and workloads whose pod templates ask for a part of a GPU as a quantity,
+which nobody else would take, or whose pods will be ours. While no replica answers, those wait for their controllers to
+try again; everything else in the cluster goes on, our own Pods and the control plane first of all.
 """
 
 from __future__ import annotations
 
-from extender.model.names import OWN_NAMESPACES, QUEUE_LABEL
+from collections.abc import Mapping, Sequence
+
+from extender.model.names import GPU_RESOURCE, OWN_NAMESPACES, QUEUE_LABEL, RUN_AI_GROUP
 from extender.wire.manifests.names import ADMISSION_SERVICE, NAME, NAMESPACE, WEBHOOKS, Json, metadata
 
 _TIMEOUT_S = 3  # the answer takes a millisecond; a write must not wait long for a replica that is gone
 _EXEMPT = ("kube-system", *OWN_NAMESPACES)
 _OURS = f"object.spec.schedulerName == '{NAME}'"
 _NOT_OURS = f"object.spec.schedulerName != '{NAME}'"
+_PODS = {"": ["pods"]}
+_TEMPLATES = {
+    "object.spec.template": (
+        "templates",
+        {
+            "apps": ["deployments", "replicasets", "statefulsets"],
+            "batch": ["jobs"],
+            RUN_AI_GROUP: ["runaijobs"],
+        },
+    ),
+    "object.spec.jobTemplate.spec.template": ("cronjobs", {"batch": ["cronjobs"]}),
+}
 
 
 def webhooks() -> list[Json]:
@@ -28,10 +43,49 @@ def webhooks() -> list[Json]:
                 # Once more when another webhook changed the pod after us; a pod that has everything gets no patch.
                 {**_webhook("pods", "mutate", ours), "reinvocationPolicy": "IfNeeded"},
                 {**_webhook("enforcement", "mutate", others, in_projects), "reinvocationPolicy": "IfNeeded"},
+                # On UPDATE too: the same YAML is applied again, and 0.5 devices are no more valid then.
+                *(
+                    _webhook(name, "mutate", [_has_part(at)], resources=resources, operations=("CREATE", "UPDATE"))
+                    for at, (name, resources) in _TEMPLATES.items()
+                ),
             ],
         ),
-        _configuration("Validating", [_webhook("pods", "validate", ours)]),
+        _configuration(
+            "Validating",
+            [
+                _webhook("pods", "validate", ours),
+                *(
+                    _webhook(name, "validate", [_has_ours(at)], resources=resources)
+                    for at, (name, resources) in _TEMPLATES.items()
+                ),
+            ],
+        ),
     ]
+
+
+def _has_part(template: str) -> Json:
+    """Some container asks for a GPU quantity that is not whole; the API server writes 0.5 as 500m."""
+    asked = " || ".join(
+        f"(has(c.resources) && has(c.resources.{where}) && '{GPU_RESOURCE}' in c.resources.{where}"
+        f" && string(c.resources.{where}['{GPU_RESOURCE}']).matches('[.m]'))"
+        for where in ("limits", "requests")
+    )
+    some = " || ".join(
+        f"(has({template}.spec.{key}) && {template}.spec.{key} != null && {template}.spec.{key}.exists(c, {asked}))"
+        for key in ("containers", "initContainers")
+    )
+    return {"name": "asks-for-a-part", "expression": f"{_exists(template)} && ({some})"}
+
+
+def _has_ours(template: str) -> Json:
+    scheduler = f"{template}.spec.schedulerName"
+    return {"name": "ours", "expression": f"{_exists(template)} && has({scheduler}) && {scheduler} == '{NAME}'"}
+
+
+def _exists(template: str) -> str:
+    """A field that is not there would make the condition fail, and with it the write."""
+    steps = [*template.split("."), "spec"]
+    return " && ".join(f"has({'.'.join(steps[:end])})" for end in range(2, len(steps) + 1))
 
 
 def _configuration(kind: str, entries: list[Json]) -> Json:
@@ -43,7 +97,14 @@ def _configuration(kind: str, entries: list[Json]) -> Json:
     }
 
 
-def _webhook(name: str, path: str, conditions: list[Json], *selected: Json) -> Json:
+def _webhook(
+    name: str,
+    path: str,
+    conditions: list[Json],
+    *selected: Json,
+    resources: Mapping[str, list[str]] = _PODS,
+    operations: Sequence[str] = ("CREATE",),
+) -> Json:
     exempt = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": list(_EXEMPT)}
     return {
         "name": f"{name}.admission.run.ai",
@@ -56,15 +117,16 @@ def _webhook(name: str, path: str, conditions: list[Json], *selected: Json) -> J
                 "path": f"/admission/{path}",
             }
         },
-        # Never UPDATE: taking a gate or a finalizer off must not depend on us.
+        # Of pods never UPDATE: taking a gate or a finalizer off must not depend on us.
         "rules": [
             {
-                "apiGroups": [""],
+                "apiGroups": [group],
                 "apiVersions": ["v1"],
-                "resources": ["pods"],
-                "operations": ["CREATE"],
+                "resources": list(plurals),
+                "operations": list(operations),
                 "scope": "Namespaced",
             }
+            for group, plurals in resources.items()
         ],
         "namespaceSelector": {"matchExpressions": [exempt, *selected]},
         "matchConditions": [dict(one) for one in conditions],

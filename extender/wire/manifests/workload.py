@@ -6,6 +6,7 @@ neighbour in the Pod is the active extender. The other pair keeps its picture wa
 
 from __future__ import annotations
 
+from extender.model.names import RESERVATION_NAMESPACE
 from extender.wire.manifests.kubescheduler import BIND_TIMEOUT_S, FEATURE_GATES
 from extender.wire.manifests.names import (
     CONFIG_FILE,
@@ -30,16 +31,20 @@ _USER_ID = 65532  # "nonroot" in the usual base images, and the user of our Dock
 _CONFIG_DIRECTORY = "/etc/runai-scheduler"
 
 
-def namespace() -> Json:
-    """The namespace of the system; policies and templates for all projects live in it too."""
+def namespaces() -> list[Json]:
+    """That of the system, where policies and templates for all projects live too; and that of reservation pods."""
+    return [_namespace(name) for name in (NAMESPACE, RESERVATION_NAMESPACE)]
+
+
+def _namespace(name: str) -> Json:
     return {
         "apiVersion": "v1",
         "kind": "Namespace",
         "metadata": {
-            "name": NAMESPACE,
+            "name": name,
             "labels": {
                 **PART_OF,
-                "kubernetes.io/metadata.name": NAMESPACE,
+                "kubernetes.io/metadata.name": name,
                 "pod-security.kubernetes.io/enforce": "restricted",
             },
         },

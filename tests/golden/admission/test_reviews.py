@@ -14,6 +14,7 @@ import aiohttp
 import orjson
 import pytest
 
+from extender.admission.pods import Context
 from extender.servers.admission import Webhook
 from extender.servers.listener import Listener
 
@@ -32,7 +33,7 @@ async def test_a_review(path: Path) -> None:
     async def is_enforced(_: str) -> bool:
         return bool(about.get("enforced"))
 
-    listener = Listener(Webhook(is_enforced, gates=True, max_body_bytes=1 << 20).app(), "127.0.0.1:0")
+    listener = Listener(Webhook(is_enforced, Context(""), max_body_bytes=1 << 20).app(), "127.0.0.1:0")
     await listener.start()
     try:
         url = f"{listener.url}/admission/{about['webhook']}"

@@ -166,14 +166,15 @@ def test_roles_hold_what_the_extender_calls_and_nothing_that_could_do_harm() -> 
     assert {verb for _, _, verb in granted} == {"get", "list", "watch", "create", "patch", "update", "delete"}
     assert not {resource for _, resource, _ in granted} & {
         "secrets",
-        "configmaps",
         "serviceaccounts",
         "pods/exec",
     }
     writes = {(resource, verb) for _, resource, verb in granted if verb not in ("get", "list", "watch")}
     assert writes == {
         ("pods", "patch"),
+        ("pods", "create"),  # of reservation pods, in their namespace
         ("pods", "delete"),
+        *(("configmaps", verb) for verb in ("create", "update", "delete")),  # what tells a container its GPU
         *((resource, "patch") for resources in WORKLOADS.values() for resource in resources),
         ("pods/binding", "create"),
         ("pods/eviction", "create"),
@@ -190,6 +191,12 @@ def test_roles_hold_what_the_extender_calls_and_nothing_that_could_do_harm() -> 
         ("leases", "update"),
         ("leases", "patch"),
     }
+
+
+def test_pods_are_made_in_the_namespace_of_reservations_only() -> None:
+    making = {name for name, rule in rules() if rule["resources"] == ["pods"] and "create" in rule["verbs"]}
+    (role,) = [one for one in of_kind("Role", "ClusterRole") if one["metadata"]["name"] in making]
+    assert (role["kind"], role["metadata"]["namespace"]) == ("Role", "runai-reservation")
 
 
 def test_the_webhook_may_place_nothing_and_touch_one_secret() -> None:
@@ -217,7 +224,8 @@ def test_only_our_lease_may_be_written() -> None:
 
 def test_every_binding_is_for_our_service_account_and_to_a_role_that_exists() -> None:
     accounts = {one["metadata"]["name"]: one["metadata"]["namespace"] for one in of_kind("ServiceAccount")}
-    assert set(accounts) == {"runai-scheduler", "runai-scheduler-services"}
+    assert set(accounts) == {"runai-scheduler", "runai-scheduler-services", "gpu-reservation"}
+    assert accounts["gpu-reservation"] == "runai-reservation"
     ours = {(one["kind"], one["metadata"]["name"]) for one in of_kind("Role", "ClusterRole")}
     stock = {
         ("ClusterRole", "system:kube-scheduler"),
@@ -229,8 +237,10 @@ def test_every_binding_is_for_our_service_account_and_to_a_role_that_exists() ->
         (subject,) = binding["subjects"]
         assert subject["kind"] == "ServiceAccount"
         assert accounts[subject["name"]] == subject["namespace"]
-        assert (subject["name"] == "runai-scheduler-services") == (binding["roleRef"]["name"] == ADMISSION)
-        bound.add((binding["roleRef"]["kind"], binding["roleRef"]["name"]))
+        role = binding["roleRef"]["name"]
+        assert (subject["name"] == "runai-scheduler-services") == (role == ADMISSION)
+        assert (subject["name"] == "gpu-reservation") == (role == "runai-scheduler:gpu-reservation")
+        bound.add((binding["roleRef"]["kind"], role))
     assert bound == ours | stock
 
 
@@ -333,15 +343,26 @@ def hooks() -> list[Json]:
     return [webhook for one in configurations for webhook in one["webhooks"]]
 
 
-def test_webhooks_fail_closed_and_fast_for_new_pods_only() -> None:
-    assert len(hooks()) == 3
+def test_webhooks_fail_closed_and_fast_for_new_objects_only() -> None:
+    assert len(hooks()) == 7
     for webhook in hooks():
         assert webhook["failurePolicy"] == "Fail"
         assert webhook["sideEffects"] == "None"
         assert 2 <= webhook["timeoutSeconds"] <= 3
-        (rule,) = webhook["rules"]
-        assert (rule["operations"], rule["resources"]) == (["CREATE"], ["pods"])
         assert "caBundle" not in webhook["clientConfig"]
+        for rule in webhook["rules"]:
+            if rule["resources"] == ["pods"]:
+                assert rule["operations"] == ["CREATE"]
+            elif "UPDATE" in rule["operations"]:
+                # Of templates only those that nobody else would take: the rest is not held up by us.
+                assert [one["name"] for one in webhook["matchConditions"]] == ["asks-for-a-part"]
+
+
+def test_templates_of_every_kind_are_asked_about() -> None:
+    kinds = {"deployments", "replicasets", "statefulsets", "jobs", "cronjobs", "runaijobs"}
+    for path in ("mutate", "validate"):
+        asked = [one for one in hooks() if one["clientConfig"]["service"]["path"].endswith(path)]
+        assert {kind for one in asked for rule in one["rules"] for kind in rule["resources"]} == {"pods", *kinds}
 
 
 def test_the_system_and_the_control_plane_do_not_wait_for_the_webhook() -> None:
@@ -352,7 +373,7 @@ def test_the_system_and_the_control_plane_do_not_wait_for_the_webhook() -> None:
 
 
 def test_pods_of_others_are_asked_about_in_projects_only() -> None:
-    for webhook in hooks():
+    for webhook in (one for one in hooks() if one["rules"][0]["resources"] == ["pods"]):
         (condition,) = webhook["matchConditions"]
         if condition["expression"] != "object.spec.schedulerName == 'runai-scheduler'":
             assert {"key": "runai/queue", "operator": "Exists"} in webhook["namespaceSelector"]["matchExpressions"]

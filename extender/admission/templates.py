@@ -1,0 +1,46 @@
+"""Pod templates: what the API server would refuse in them, or their controllers only find out pod by pod."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from extender.admission import fractions
+from extender.admission.pods import Context, check_gpu_request, check_sharing, is_ours
+
+Json = dict[str, Any]
+
+_AT = {
+    "Job.batch": ("spec", "template"),
+    "CronJob.batch": ("spec", "jobTemplate", "spec", "template"),
+    "StatefulSet.apps": ("spec", "template"),
+    "Deployment.apps": ("spec", "template"),
+    "ReplicaSet.apps": ("spec", "template"),
+    "RunaiJob.run.ai": ("spec", "template"),
+}
+KINDS = frozenset(_AT)
+
+
+def template_of(kind: str, obj: Json) -> Json | None:
+    """The pod template inside an object of `kind`; None where there is none: the API server says what is missing."""
+    found: Any = obj
+    for key in _AT[kind]:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) and isinstance(found.get("spec"), dict) else None
+
+
+def concerned(kind: str, obj: Json, context: Context) -> Json | None:
+    """The pod template, if the pods made from it will be ours."""
+    template = template_of(kind, obj)
+    return template if template is not None and (is_ours(template) or context.enforced) else None
+
+
+def fill(template: Json) -> None:
+    """Written in place. Raises RefusedError."""
+    fractions.unwire(template)
+    fractions.take_quantities(template)
+
+
+def problems(template: Json, context: Context) -> tuple[str, ...]:
+    """Why the pods made from it would be refused."""
+    checks = (check_gpu_request, check_sharing)
+    return tuple(filter(None, (check(template, context) for check in checks)))
