@@ -20,6 +20,7 @@ from extender.packing.strategy import Strategy
 from extender.pods.filter import FilterAnswer, filter_pod
 from extender.pods.placement import Policy
 from extender.wire import nodes, pods
+from extender.wire.reservations import reservation_pod
 
 Json = dict[str, Any]
 
@@ -158,6 +159,39 @@ def _record(notes: Json, marks: Json, indices: Sequence[int], gpu_groups: Sequen
 
 def pod(name: str, **given: Any) -> Pod:
     return pods.parse(pod_object(name, **given))
+
+
+def reservation(
+    group: str,
+    node: str,
+    *,
+    device: int = 0,
+    spare: int = 0,
+    gpu: str = "",
+    version: int = 1,
+    phase: str = "Running",
+    label: str | None = None,
+    refusal: str = "",
+    health: str = "Healthy",
+    deleting: bool = False,
+) -> Pod:
+    """The pod that reserves a device for `group`; `gpu` is the UUID that it has reported."""
+    obj = reservation_pod(group, NodeName(node), f"{node}-uid", device, image="image", spare=spare)
+    metadata = obj["metadata"]
+    metadata |= {"uid": f"{metadata['name']}-uid", "resourceVersion": str(version)}
+    if gpu:
+        metadata["annotations"]["run.ai/reserve_for_gpu_index"] = gpu
+    if label is not None:
+        metadata["labels"]["runai-gpu-group"] = label
+    if deleting:
+        metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    given = {"name": "nvidia.com/gpu", "resources": [{"resourceID": gpu, "health": health}]}
+    obj["status"] = {
+        "phase": "Failed" if refusal else phase,
+        "message": refusal,
+        "containerStatuses": [{"name": "reserve-gpu", "allocatedResourcesStatus": [given]}],
+    }
+    return pods.parse(obj)
 
 
 def uid(name: str) -> PodUID:

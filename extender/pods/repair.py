@@ -104,16 +104,17 @@ def review(picture: Picture, device: Device) -> list[Step]:
         return []  # it holds its device still: what the kubelet says now proves nothing
     if any(not _reported(pod) for pod in alive):
         return [] if len(alive) > 1 else _remove(dead, Why.FAILED)  # it will report
-    if not bound:
-        return _remove(dead, Why.FAILED)  # the bind that is under way makes what it needs
+    staying = tuple(pod for pod in bound if not pod.deleting)
+    if not staying:
+        return _remove(dead, Why.FAILED)  # they are about to go; or the bind that is under way makes what it needs
     proof = next((text for pod in dead if (text := _no_device(pod))), "")
     if proof and _all_given(ledger):
-        return [Evict(tuple(bound), proof), *_remove(alive, Why.DUPLICATE), *_remove(dead, Why.FAILED)]
+        return [Evict(staying, proof), *_remove(alive, Why.DUPLICATE), *_remove(dead, Why.FAILED)]
     if dead:
         return _remove(dead, Why.FAILED)  # refused for another reason: tried again in a while
     taken = {pod.name for pod in pods}
     spare = next(number for number in range(len(taken) + 1) if reservation_name(group, number) not in taken)
-    index = next(index for index, of in _placed(picture, bound[0]) if of == group)
+    index = next(index for index, of in _placed(picture, staying[0]) if of == group)
     return [Make(index, spare, Why.LOST if alive else Why.MISSING)]
 
 
