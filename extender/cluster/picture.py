@@ -230,7 +230,11 @@ class Picture:
         """The pod with what has been decided here and the API server does not say."""
         if pod.gpu.is_shared and pod.placement is None and not self.sharing.allowed:
             return replace(pod, gpu=NO_GPU, gpu_error=sharing_disabled(pod.namespace, pod.name))
-        return replace(pod, deleting=True) if pod.uid in self.sharing.closing else pod
+        if pod.uid not in self.sharing.closing:
+            return pod
+        if pod.deleting:
+            del self.sharing.closing[pod.uid]  # by now the API server says it itself
+        return replace(pod, deleting=True)
 
     def delete_pod(self, uid: PodUID) -> None:
         """The pod's object is gone: free what it holds; late events for it are ignored from now on."""
@@ -343,11 +347,11 @@ class Picture:
             self._let_go(record)
             self._opened_up()
 
-    def close_reservation(self, uid: PodUID) -> None:
+    def close_reservation(self, uid: PodUID, why: str) -> None:
         """A reservation is about to be deleted: from this moment on nobody joins its device."""
         record = self.pods.get(uid)
-        if record is not None and record.pod.reserves is not None:
-            self.sharing.closing.add(uid)
+        if record is not None and record.pod.reserves is not None and not record.pod.deleting:
+            self.sharing.closing[uid] = why
             self.upsert_pod(record.pod)
 
     def pods_in(self, namespace: str) -> Iterator[PodRecord]:

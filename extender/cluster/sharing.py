@@ -18,7 +18,8 @@ class SharedDevices:
     reservations: device → pods that reserve it, those that have failed or are being deleted among them.
     changed:      devices at which something has happened since this was last taken, in that order.
     allowed:      whether pods may ask for parts of a GPU; bound ones stay what they are.
-    closing:      reservations that we have decided to delete: nobody joins them, whatever the API server still says.
+    closing:      reservations that we have decided to delete, and why: nobody joins them any more, though the API
+                  server has not said yet that they leave.
     """
 
     __slots__ = ("_unshared", "allowed", "changed", "closing", "reservations", "sharers")
@@ -28,7 +29,7 @@ class SharedDevices:
         self.sharers: dict[Device, set[PodUID]] = {}
         self.reservations: dict[Device, set[PodUID]] = {}
         self.changed: dict[Device, None] = {}
-        self.closing: set[PodUID] = set()
+        self.closing: dict[PodUID, str] = {}
         self._unshared: dict[NodeName, set[Device]] = {}  # reserved devices without sharers, by node
 
     def take_changed(self) -> list[Device]:
@@ -59,7 +60,7 @@ class SharedDevices:
                     self.reservations.setdefault(device, set()).add(one.uid)
                 self._moved(device)
         if pod is None and before is not None:
-            self.closing.discard(before.uid)
+            self.closing.pop(before.uid, None)
 
     def _moved(self, device: Device) -> None:
         self.changed[device] = None

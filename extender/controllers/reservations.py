@@ -76,6 +76,7 @@ class Reservations:
         self._rests: dict[Device, float] = {}  # how long the last failure made it wait
         self._unshared_since: dict[Device, float] = {}
         self._edited: dict[PodUID, float] = {}  # sharers whose records differ from ours → when to write them
+        self._deleted: set[PodUID] = set()  # reservations whose deletion the API server has accepted
         self._orphans: set[Device] = set()  # reserved and not shared when we began to look
         self._active_since: float | None = None
 
@@ -207,6 +208,7 @@ class Reservations:
 
     async def _round(self, now: float) -> None:
         sharing = self._picture.sharing
+        self._deleted = {uid for uid in self._deleted if uid in self._picture.pods}
         if self._active_since is None:
             self._active_since = now
             self._due.update(dict.fromkeys([*sharing.sharers, *sharing.reservations], now))
@@ -259,7 +261,9 @@ class Reservations:
             case Remove(pod, why):
                 if why is Why.UNUSED and device in self._orphans:
                     why = Why.ORPHAN
-                self._picture.close_reservation(pod.uid)
+                self._picture.close_reservation(pod.uid, why)
+                if pod.uid in self._deleted:
+                    return
                 options = {"preconditions": {"uid": pod.uid}, "gracePeriodSeconds": 0 if why is Why.NODE_GONE else None}
                 try:
                     await self._client.delete(
@@ -268,6 +272,7 @@ class Reservations:
                     )
                 except (NotFoundError, ConflictError):
                     return  # gone, or another of that name by now
+                self._deleted.add(pod.uid)
                 log.info("reservation_removed", pod=pod.key, node=device[0], reason=why)
                 if why is not Why.UNUSED:
                     self._repaired(why, [pod], f"reservation pod {pod.key} was removed: {_BECAUSE[why]}")

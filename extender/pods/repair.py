@@ -80,6 +80,10 @@ def review(picture: Picture, device: Device) -> list[Step]:
         (picture.pods[uid].pod for uid in picture.sharing.reservations.get(device, ())),
         key=lambda pod: (pod.name != reservation_name(group), pod.created, pod.name),
     )
+    closing = picture.sharing.closing
+    again: list[Step] = [Remove(pod, Why(closing[pod.uid])) for pod in pods if pod.uid in closing]
+    if again:
+        return again  # decided, and perhaps not done yet
     dead = [pod for pod in pods if pod.is_finished and not pod.deleting]
     alive = [pod for pod in pods if not pod.is_finished and not pod.deleting]
     ledger = picture.ledger(node)

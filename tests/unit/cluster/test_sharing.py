@@ -60,12 +60,12 @@ def test_nobody_joins_one_that_is_about_to_be_deleted_whatever_the_api_server_st
     picture, group = shared(gpus=1)
     picture.delete_pod(picture.pods[next(iter(picture.pods))].pod.uid)
     (uid,) = picture.sharing.reservations[(N1, group)]
-    picture.close_reservation(uid)
+    picture.close_reservation(uid, "unused")
     picture.upsert_pod(reservation(group, "n1", gpu="GPU-a", version=7))
     assert not offer(picture, pod("again", fraction="0.25")).nodes
     picture.delete_pod(uid)
     assert offer(picture, pod("again", fraction="0.25")).nodes == ("n1",)
-    assert picture.sharing.closing == set()
+    assert picture.sharing.closing == {}
 
 
 def test_nobody_joins_a_device_that_is_not_healthy() -> None:

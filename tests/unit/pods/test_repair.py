@@ -131,3 +131,15 @@ def test_a_reservation_on_a_node_that_has_gone() -> None:
     picture.upsert_pod(held(gpu="GPU-a"))
     picture.upsert_pod(sharer())
     assert review(picture, DEVICE) == [Remove(held(gpu="GPU-a"), Why.NODE_GONE)]
+
+
+def test_a_deletion_that_was_decided_is_due_until_the_api_server_says_so() -> None:
+    picture = world(node("n1"))
+    given = held(gpu="GPU-a")
+    picture.upsert_pod(given)
+    picture.close_reservation(given.uid, Why.UNUSED)
+    (step,) = review(picture, DEVICE)
+    assert isinstance(step, Remove)
+    assert step.why is Why.UNUSED
+    picture.upsert_pod(held(gpu="GPU-a", version=2, deleting=True))
+    assert review(picture, DEVICE) == []
