@@ -73,8 +73,8 @@ class GpuSharingSettings(BaseModel):
     takeover_s: float = Field(
         15.0,
         ge=0,
-        description="No reservation goes for want of sharers in the first moments of an active replica: a Binding of "
-        "the one before may still be on its way.",
+        description="What is reserved when a replica becomes active does not go for want of sharers at first: a "
+        "Binding of the one before may still be on its way.",
     )
 
 

@@ -39,7 +39,12 @@ class Membership:
         return self.groups.get((pod.namespace, group_name_of(pod))) if self.groups else None
 
     def project_of(self, pod: Pod) -> ProjectName | None:
-        """The project that pays for `pod`, first that is set; None when nothing names one."""
+        """The project that pays for `pod`, first that is set; None when nothing names one.
+
+        What a reservation holds is paid for by those who share it.
+        """
+        if pod.reserves is not None:
+            return None
         group = self.group_of(pod)
         if group is not None and group.queue:
             return group.queue

@@ -555,9 +555,9 @@ class Picture:
         hold.charge = charge
 
     def _charge(self, pod: Pod, ledger: NodeLedger) -> Charge | None:
-        project = None if pod.reserves is not None else self.membership.project_of(pod)
+        project = self.membership.project_of(pod)
         if project is None:
-            return None  # what a reservation holds is charged to those who share it
+            return None
         amounts = self.cost(pod, ledger.gpu_memory_mib)
         return Charge(project, amounts, self.membership.is_preemptible(pod), ledger.pool)
 

@@ -8,6 +8,7 @@ Whoever holds a seat on a device, if only reserved, protects its reservation: th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,8 +46,8 @@ class ReservationPolicy:
     """How devices are reserved. Times in seconds.
 
     timeout_s:  a device that is not held and named by then fails its bind.
-    takeover_s: after we became active, no reservation goes for want of sharers: a Binding of whoever was active
-                before us may still be on its way.
+    takeover_s: what was reserved when we became active does not go for want of sharers at first: a Binding of
+                whoever was active before us may still be on its way.
     """
 
     image: str
@@ -78,6 +79,7 @@ class Reservations:
         self._edited: dict[PodUID, float] = {}  # sharers whose records differ from ours → when to write them
         self._deleted: set[PodUID] = set()  # reservations whose deletion the API server has accepted
         self._orphans: set[Device] = set()  # reserved and not shared when we began to look
+        self._found: set[Device] = set()  # reserved when we began to look, shared or not
         self._active_since: float | None = None
 
     # A bind's way in
@@ -145,8 +147,19 @@ class Reservations:
         image, runtime_class = self.policy.image, self.policy.runtime_class
         uid = ledger.node.uid
         body = reservation_pod(group, node, uid, index, image=image, runtime_class=runtime_class, spare=spare)
-        self._take_in(await self._client.create(_PODS, body))
+        try:
+            made = await self._client.create(_PODS, body)
+        except NotFoundError:
+            await self._make_namespace()
+            made = await self._client.create(_PODS, body)
+        self._take_in(made)
         log.info("reservation_made", pod=body["metadata"]["name"], node=node)
+
+    async def _make_namespace(self) -> None:
+        """The manifests bring it; whoever runs us without them gets it here."""
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": names.RESERVATION_NAMESPACE}}
+        with contextlib.suppress(ConflictError):
+            await self._client.create("/api/v1/namespaces", body)
 
     async def _adopt(self, group: str) -> None:
         try:
@@ -212,7 +225,8 @@ class Reservations:
         if self._active_since is None:
             self._active_since = now
             self._due.update(dict.fromkeys([*sharing.sharers, *sharing.reservations], now))
-            self._orphans = sharing.reservations.keys() - sharing.sharers.keys()
+            self._found = set(sharing.reservations)
+            self._orphans = self._found - sharing.sharers.keys()
         for device in sharing.take_changed():
             self._due[device] = min(now, self._due.get(device, now)) if device not in self._rests else self._due[device]
         due = [device for device, at in self._due.items() if at <= now]
@@ -250,10 +264,10 @@ class Reservations:
         since = self._unshared_since.setdefault(device, now)
         reported = any(pod.reserves is not None and pod.reserves.uuid for pod in self._reservations(device))
         assert self._active_since is not None
-        return max(
-            since + (_UNUSED_FOR_S if reported else _UNREPORTED_FOR_S) - now,
-            self._active_since + self.policy.takeover_s - now,
-        )
+        until = since + (_UNUSED_FOR_S if reported else _UNREPORTED_FOR_S)
+        if device in self._found:
+            until = max(until, self._active_since + self.policy.takeover_s)
+        return until - now
 
     async def _take(self, device: Device, step: Step) -> None:
         """Carry out one step. Raises ApiError when the API server does not let us."""

@@ -72,7 +72,13 @@ RESOURCE_TYPE_FRACTION = "Fraction"
 GPU_UUID_ANNOTATION = "runai-gpu-uuid"  # the physical devices of a share, in the order of `runai-gpu`
 WAKE_ANNOTATION = "runai/woken"
 # What the Binding says of a pod: whoever writes these when creating one, it is not us.
-RECORD_ANNOTATIONS = (GPU_DEVICES_ANNOTATION, GPU_SHARE_ANNOTATION, RESOURCE_TYPE_ANNOTATION, GPU_GROUP_LABEL)
+RECORD_ANNOTATIONS = (
+    GPU_DEVICES_ANNOTATION,
+    GPU_SHARE_ANNOTATION,
+    GPU_UUID_ANNOTATION,
+    RESOURCE_TYPE_ANNOTATION,
+    GPU_GROUP_LABEL,
+)
 
 # Shared devices: the ConfigMap that tells a container which device it got, and the pod that holds the device.
 GPU_CONFIG_MAP_ANNOTATION = "runai/shared-gpu-configmap"  # by the admission webhook; filled before the Binding

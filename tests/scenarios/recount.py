@@ -87,6 +87,8 @@ class NodeCount:
     devices: dict[int, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))  # index → pod → milli
     whole: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))  # index → pods with all of it
     unindexed: int = 0
+    sharers: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))  # group → pod → its UUID
+    reserving: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # group → UUIDs held for it
 
     def free(self) -> list[int]:
         return [GPU - sum(self.devices.get(index, {}).values()) for index in range(self.slots)]
@@ -117,7 +119,9 @@ class Recount:
         departments: Iterable[Json] = (),
         groups: Iterable[Json] = (),
         namespaces: Iterable[Json] = (),
+        config_maps: Iterable[Json] = (),
     ) -> None:
+        """config_maps: all there are; those of sharers are told by their labels."""
         self.problems: list[str] = []
         self.projects = {one["metadata"]["name"]: one.get("spec") or {} for one in projects}
         self.departments = {one["metadata"]["name"]: one.get("spec") or {} for one in departments}
@@ -128,11 +132,16 @@ class Recount:
         self.nodes = {node["metadata"]["name"]: _node(node) for node in nodes}
         self.held: dict[str, Held] = defaultdict(Held)
         self.bound: list[Json] = []
+        self.reserving: list[Json] = []  # pods that hold a device for others, on a node that exists
         self.pending: list[Json] = []
         self.finished: list[Json] = []
         for pod in pods:
-            self._count(pod)
+            if pod["metadata"]["namespace"] == "runai-reservation":
+                self._count_reservation(pod)
+            else:
+                self._count(pod)
         self._judge()
+        self._judge_sharing(config_maps)
 
     def project_of(self, pod: Json) -> str | None:
         metadata = pod["metadata"]
@@ -224,7 +233,7 @@ class Recount:
         placed = {(one["namespace"], one["name"], one["uid"]): one["node"] for one in snapshot["pods"] if one["node"]}
         truth = {
             (pod["metadata"]["namespace"], pod["metadata"]["name"], pod["metadata"]["uid"]): pod["spec"]["nodeName"]
-            for pod in self.bound
+            for pod in (*self.bound, *self.reserving)
         }
         found.extend(
             f"pod {'/'.join(key)}: snapshot on {placed.get(key)}, API on {truth.get(key)}"
@@ -264,6 +273,11 @@ class Recount:
             node.unindexed += GPU * wish.devices
             indices = []
         share = wish.share_on(node.memory) if wish.devices else 0
+        if wish.devices and not wish.is_whole:
+            groups = annotations.get("runai-gpu-group", "").split(",")
+            uuids = annotations.get("runai-gpu-uuid", "").split(",")
+            for group, uuid in zip(groups, uuids, strict=False):
+                node.sharers[group][key] = uuid
         if share is None:
             self.problems.append(f"{key} does not fit a device of {node_name}")
             share = GPU
@@ -282,6 +296,39 @@ class Recount:
         self.held[project].gpu_milli += cost
         if self.is_kept(pod):
             self.held[project].gpu_milli_kept += cost
+
+    def _count_reservation(self, pod: Json) -> None:
+        node = self.nodes.get(pod["spec"]["nodeName"])
+        if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed") or node is None:
+            self.problems.append(f"reservation {pod['metadata']['name']} is left, and holds nothing")
+            return
+        self.reserving.append(pod)
+        for name, amount in wish_of(pod).resources.items():
+            node.used[name] += amount
+        group = (pod["metadata"].get("labels") or {}).get("runai-gpu-group", "")
+        uuid = (pod["metadata"].get("annotations") or {}).get("run.ai/reserve_for_gpu_index", "")
+        node.reserving[group].append(uuid)
+
+    def _judge_sharing(self, config_maps: Iterable[Json]) -> None:
+        """Each shared device has one reservation, each reservation sharers, who were told its very device."""
+        for node in self.nodes.values():
+            held = [uuid for uuids in node.reserving.values() for uuid in uuids]
+            if len(set(held)) < len(held):
+                self.problems.append(f"{node.name}: one device is reserved twice: {sorted(held)}")
+            for group in sorted(node.sharers.keys() | node.reserving.keys()):
+                told, uuids = node.sharers.get(group, {}), node.reserving.get(group, [])
+                if len(uuids) != 1 or not told:
+                    self.problems.append(f"{node.name}: {group} is shared by {sorted(told)} and reserved as {uuids}")
+                elif set(told.values()) != set(uuids):
+                    self.problems.append(f"{node.name}: {group} is {uuids[0]}, its sharers were told {told}")
+        living = {pod["metadata"]["uid"] for pod in (*self.bound, *self.pending)}
+        for one in config_maps:
+            labels = one["metadata"].get("labels") or {}
+            if labels.get("app.kubernetes.io/component") != "shared-gpu":
+                continue
+            owners = [owner["uid"] for owner in one["metadata"].get("ownerReferences") or ()]
+            if not living.intersection(owners):
+                self.problems.append(f"ConfigMap {one['metadata']['name']} belongs to no pod that lives")
 
     def _check_words(self, pod: Json, key: str, wish: Wish, annotations: Mapping[str, str]) -> None:
         """The Binding's annotations and labels are complete: nothing but the object is needed to rebuild."""

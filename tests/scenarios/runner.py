@@ -427,6 +427,7 @@ class Run:
             "projects": "/apis/run.ai/v1/projects",
             "departments": "/apis/run.ai/v1/departments",
             "groups": "/apis/scheduling.incubator.k8s.io/v1alpha1/podgroups",
+            "config_maps": "/api/v1/configmaps",
         }.items():
             lists[name], _ = await self._client.list(path)
         return Recount(**lists)

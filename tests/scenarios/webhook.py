@@ -144,9 +144,12 @@ async def pods_that_come_with_their_node_are_not_gated(hook: Installed) -> None:
 
 
 async def forged_records_go_and_all_else_stays(hook: Installed) -> None:
-    annotations = {"runai-gpu": "0", "runai-gpu-share": "1", "note": "mine", "gpu-fraction": "0.5"}
+    annotations = {"runai-gpu": "0", "runai-gpu-share": "1", "runai-gpu-uuid": "GPU-x", "note": "mine"}
+    annotations["gpu-fraction"] = "0.5"
     labels = {"runai-gpu-group": "g", "runai-gpu-group/g": "g", "app": "x"}
     made = await hook.client.create(PODS, pod("forger", annotations=annotations, labels=labels))
+    config_map = made["metadata"]["annotations"].pop("runai/shared-gpu-configmap")
+    assert config_map.startswith("forger-")
     assert made["metadata"]["annotations"] == {"note": "mine", "gpu-fraction": "0.5"}
     assert made["metadata"]["labels"] == {"app": "x"}
 
