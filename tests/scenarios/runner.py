@@ -29,8 +29,8 @@ import yaml
 from extender.emulator.kubelet import RUN_SECONDS
 from extender.emulator.nodes import NodeShape, add_nodes
 from extender.errors import ApiError, ConflictError, NotFoundError
+from tests.scenarios import chaos, webhooks, workloads
 from tests.scenarios import pods as shorthand
-from tests.scenarios import webhooks, workloads
 from tests.scenarios.cluster import Cluster
 from tests.scenarios.expectations import Expectations
 from tests.scenarios.process import Extender
@@ -120,6 +120,11 @@ class Run:
         self._background: list[asyncio.Task[None]] = []
         self._said: list[str] = []
         self._last_seen = ""
+        self.abilities = cluster.abilities
+
+    def fault(self, method: str, arguments: Json) -> None:
+        """Script a fault of an API server that can be scripted."""
+        self._cluster.fault(method, arguments)
 
     async def play(self) -> None:
         await self._expectations.begin()
@@ -189,7 +194,7 @@ class Run:
     async def _step_pods(self, value: list[Json]) -> None:
         """[short pod, …] of `pods.pod`: created one after the other."""
         for pod in shorthand.expand(value):
-            await self._create(pod)
+            await self.create(pod)
 
     async def _step_make(self, value: Mapping[str, Mapping[str, Json]]) -> None:
         """{Project | Department: {name: spec}}."""
@@ -226,7 +231,7 @@ class Run:
         nodes = {node["metadata"]["name"] for node in (await self._client.list("/api/v1/nodes"))[0]}
         for pod in (await self._client.list("/api/v1/pods"))[0]:
             if pod["spec"].get("nodeName") and pod["spec"]["nodeName"] not in nodes:
-                await self._delete(pod["metadata"]["namespace"], pod["metadata"]["name"], grace_s=0)
+                await self.delete(pod["metadata"]["namespace"], pod["metadata"]["name"], grace_s=0)
 
     async def _step_next_second(self, _: None) -> None:
         """Objects made from here on are younger than those before, as their time stamps tell."""
@@ -249,8 +254,8 @@ class Run:
             for turn in range(value["rounds"]):
                 # Uneven on purpose: deletions meet pods before filter, between filter and bind, and after it.
                 await asyncio.sleep(value.get("pause_s", 0.1) * ((number + turn) % 5) / 4)
-                await self._delete(pod["metadata"]["namespace"], pod["metadata"]["name"], grace_s=0)
-                await self._create(pod)
+                await self.delete(pod["metadata"]["namespace"], pod["metadata"]["name"], grace_s=0)
+                await self.create(pod)
 
         await self._create_all(made)
         async with asyncio.TaskGroup() as tasks:
@@ -265,7 +270,7 @@ class Run:
             names = sorted((pod["metadata"]["namespace"], pod["metadata"]["name"]) for pod in found)
             keys.extend(list(pair) for pair in names[:: value["every"]])
         for namespace, name in keys:
-            await self._delete(namespace, name)
+            await self.delete(namespace, name)
 
     async def _step_patch(self, value: Json) -> None:
         """{path, patch}: a merge patch."""
@@ -304,6 +309,10 @@ class Run:
         """{method: {arguments}, …} of the embedded API server's script of faults."""
         for method, arguments in value.items():
             self._cluster.fault(method, arguments or {})
+
+    async def _step_shake(self, value: Json) -> None:
+        """{count, rounds, seed, namespace}: see `chaos`."""
+        await chaos.shake(self, value)
 
     async def _step_join(self, _: None) -> None:
         """Wait for `generate` and `burst`."""
@@ -452,13 +461,13 @@ class Run:
 
         async def one(pod: Json) -> None:
             async with limit:
-                await self._create(pod)
+                await self.create(pod)
 
         async with asyncio.TaskGroup() as tasks:
             for pod in made:
                 tasks.create_task(one(pod))
 
-    async def _create(self, pod: Json) -> None:
+    async def create(self, pod: Json) -> None:
         """Until the API server has it: it may stand still, or still know an earlier pod of that name."""
         deadline = time.monotonic() + _WITHIN_S
         path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods"
@@ -480,7 +489,7 @@ class Run:
     async def _post(self, obj: Json) -> None:
         await self._client.create(workloads.path_of(obj), obj, params={"fieldValidation": "Strict"})
 
-    async def _delete(self, namespace: str, name: str, grace_s: int | None = None) -> None:
+    async def delete(self, namespace: str, name: str, grace_s: int | None = None) -> None:
         options = {} if grace_s is None else {"gracePeriodSeconds": grace_s}
         with contextlib.suppress(NotFoundError):
             await self._client.delete(f"/api/v1/namespaces/{namespace}/pods/{name}", options=options)
