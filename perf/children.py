@@ -21,6 +21,8 @@ from pathlib import Path
 _STOP_S = 30.0
 _POLL_S = 0.01
 # The console script's own main, of the checkout that the bench was started in.
+# No kubelet here could say which device a reservation got: shared devices are held by our own books only.
+_SETTINGS = {"RUNAI_GPU_SHARING__RESERVATIONS": "false"}
 _SERVICE = "from extender.cli.scheduler import main; main()"
 
 
@@ -79,7 +81,7 @@ def service(
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("RUNAI_", "KUBECONFIG"))}
         began = time.perf_counter()
         process = stack.enter_context(
-            _child(command, env={**kept, "RUNAI_PLACEMENT__ANSWER": answer}, stdout=subprocess.DEVNULL)
+            _child(command, env={**kept, **_SETTINGS, "RUNAI_PLACEMENT__ANSWER": answer}, stdout=subprocess.DEVNULL)
         )
         while not _is_ready(f"http://127.0.0.1:{operations}/readyz"):
             if process.poll() is not None:

@@ -35,6 +35,7 @@ _TICK_S = 0.1
 _POLL_S = 0.5
 _UNUSED_FOR_S = 0.5  # before a reservation goes: the next share may be on its way
 _UNREPORTED_FOR_S = 15.0  # one whose image is still pulled: its bind has given up, and comes again
+_WRITES = 32  # at a time
 _FIRST_REST_S = 1.0
 _LONGEST_REST_S = 60.0
 
@@ -74,6 +75,8 @@ class Reservations:
         self.policy = policy
         self._moved = asyncio.Event()
         self._due: dict[Device, float] = {}  # when to look at a device (again), monotonic
+        self._working: set[Device] = set()
+        self._writes = asyncio.Semaphore(_WRITES)
         self._rests: dict[Device, float] = {}  # how long the last failure made it wait
         self._unshared_since: dict[Device, float] = {}
         self._edited: dict[PodUID, float] = {}  # sharers whose records differ from ours → when to write them
@@ -208,18 +211,20 @@ class Reservations:
 
     async def run(self) -> None:
         """Carry out what is due until cancelled."""
-        while True:
-            await asyncio.sleep(_TICK_S)
-            try:
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                await asyncio.sleep(_TICK_S)
                 if not self._is_active():
                     self._active_since = None
                     continue
-                await self._round(time.monotonic())
-            except Exception:
-                # The loop must survive whatever one round meets.
-                log.exception("reservations_failed")
+                devices, edited = self._take_due(time.monotonic())
+                for device in devices:
+                    tasks.create_task(self._look(device))
+                for uid in edited:
+                    tasks.create_task(self._rewrite(uid))
 
-    async def _round(self, now: float) -> None:
+    def _take_due(self, now: float) -> tuple[list[Device], list[PodUID]]:
+        """Devices to look at and sharers to write to; each is taken once, until something moves there again."""
         sharing = self._picture.sharing
         self._deleted = {uid for uid in self._deleted if uid in self._picture.pods}
         if self._active_since is None:
@@ -228,27 +233,38 @@ class Reservations:
             self._found = set(sharing.reservations)
             self._orphans = self._found - sharing.sharers.keys()
         for device in sharing.take_changed():
-            self._due[device] = min(now, self._due.get(device, now)) if device not in self._rests else self._due[device]
-        due = [device for device, at in self._due.items() if at <= now]
+            if device not in self._rests:  # one that could not be put right rests, whatever moves there
+                self._due[device] = now
+        devices = [device for device, at in self._due.items() if at <= now and device not in self._working]
+        for device in devices:
+            del self._due[device]
+            wait_s = self._to_wait(device, now)
+            if wait_s > 0:
+                self._due[device] = now + wait_s
+        devices = [device for device in devices if device not in self._due]
+        self._working.update(devices)
         edited = [uid for uid, at in self._edited.items() if at <= now]
-        await asyncio.gather(*(self._look(device, now) for device in due), *(self._rewrite(uid) for uid in edited))
+        for uid in edited:
+            del self._edited[uid]
+        return devices, edited
 
-    async def _look(self, device: Device, now: float) -> None:
-        del self._due[device]
-        wait_s = self._to_wait(device, now)
-        if wait_s > 0:
-            self._due[device] = now + wait_s
-            return
-        steps = repair.review(self._picture, device)
+    async def _look(self, device: Device) -> None:
+        step: Step | None = None
         try:
-            for step in steps:
-                await self._take(device, step)
-        except ApiError as error:
-            rest_s = self._rests[device] = min(2 * self._rests.get(device, _FIRST_REST_S / 2), _LONGEST_REST_S)
-            self._due[device] = now + rest_s
-            log.warning("repair_failed", node=device[0], reason=type(step).__name__, cause=error.message)
-        else:
+            async with self._writes:
+                for step in repair.review(self._picture, device):
+                    await self._take(device, step)
             self._rests.pop(device, None)
+        except Exception as error:
+            # One device must not cost the others theirs.
+            rest_s = self._rests[device] = min(2 * self._rests.get(device, _FIRST_REST_S / 2), _LONGEST_REST_S)
+            self._due[device] = time.monotonic() + rest_s
+            if isinstance(error, ApiError):
+                log.warning("repair_failed", node=device[0], reason=type(step).__name__, cause=error.message)
+            else:
+                log.exception("repair_failed", node=device[0])
+        finally:
+            self._working.discard(device)
 
     def _to_wait(self, device: Device, now: float) -> float:
         """How long a device without sharers keeps its reservation yet; 0 with sharers."""
@@ -323,14 +339,14 @@ class Reservations:
     async def _rewrite(self, uid: PodUID) -> None:
         """What a sharer's object says of its devices is made to be what was bound."""
         record = self._picture.pods.get(uid)
-        self._edited.pop(uid, None)
         if record is None or record.pod.placement is None or record.pod.is_finished:
             return
         pod = record.pod
         annotations, labels = _records(pod)
         patch = {"metadata": {"uid": pod.uid, "annotations": annotations, "labels": labels}}
         try:
-            await self._client.patch(f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}", patch)
+            async with self._writes:
+                await self._client.patch(f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}", patch)
         except NotFoundError:
             return
         except ApiError as error:
