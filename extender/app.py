@@ -228,6 +228,7 @@ class Service:
             gates=settings.admission.gates,
             guarded=settings.admission.guard_devices,
             sharing=settings.gpu_sharing.enabled,
+            wires=settings.gpu_sharing.reservations,
         )
         webhook = Webhook(enforced.is_enforced, context, max_body_bytes=settings.max_body_bytes)
         listener = Listener(webhook.app(), settings.admission_address, certificate.context)

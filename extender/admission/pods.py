@@ -21,7 +21,7 @@ class Context:
     namespace: the one of the request; an object that is being created may not say it.
     enforced:  the namespace makes every pod ours (annotation `runai/enforce-scheduler-name`).
     gates:     pods of ours are held back until the planner lifts the gate.
-    sharing:   pods may ask for a part of a GPU. guarded: nobody may name devices by environment variable.
+    sharing:   pods may ask for a part of a GPU. wires: their containers are told which. guarded: nobody may name devices by environment variable.
     request_uid: of the review: tells pods apart that have no name yet.
     """
 
@@ -29,6 +29,7 @@ class Context:
     enforced: bool = False
     gates: bool = True
     sharing: bool = True
+    wires: bool = True
     guarded: bool = False
     request_uid: str = ""
 
@@ -86,7 +87,7 @@ def take_quantities(pod: Json, context: Context) -> None:  # noqa: ARG001  a fil
 
 def wire_share(pod: Json, context: Context) -> None:
     """The container that has a part of a GPU reads from a ConfigMap of its own which device that is."""
-    if pods.shares_gpu(pod):
+    if context.wires and pods.shares_gpu(pod):
         fractions.wire(pod, context.namespace, context.request_uid)
 
 

@@ -17,15 +17,17 @@ class SharedDevices:
     sharers:      device → pods that hold a share of it, from the moment their seats are reserved.
     reservations: device → pods that reserve it, those that have failed or are being deleted among them.
     changed:      devices at which something has happened since this was last taken, in that order.
+    is_followed:  whether somebody takes `changed`; nothing is noted for nobody.
     allowed:      whether pods may ask for parts of a GPU; bound ones stay what they are.
     closing:      reservations that we have decided to delete, and why: nobody joins them any more, though the API
                   server has not said yet that they leave.
     """
 
-    __slots__ = ("_unshared", "allowed", "changed", "closing", "reservations", "sharers")
+    __slots__ = ("_unshared", "allowed", "changed", "closing", "is_followed", "reservations", "sharers")
 
     def __init__(self) -> None:
         self.allowed = True
+        self.is_followed = False
         self.sharers: dict[Device, set[PodUID]] = {}
         self.reservations: dict[Device, set[PodUID]] = {}
         self.changed: dict[Device, None] = {}
@@ -63,7 +65,8 @@ class SharedDevices:
             self.closing.pop(before.uid, None)
 
     def _moved(self, device: Device) -> None:
-        self.changed[device] = None
+        if self.is_followed:
+            self.changed[device] = None
         if device in self.reservations and device not in self.sharers:
             self._unshared.setdefault(device[0], set()).add(device)
         elif device in (devices := self._unshared.get(device[0], set())):

@@ -151,20 +151,25 @@ class Binder:
         if record is None:
             return Outcome.GONE, f"pod {request.namespace}/{request.name} ({request.uid}) is deleted"
         pod, gpus = record.pod, self._gpus
+        if gpus is None and pod.config_map:
+            # Its container would wait for ever.
+            error = f"ConfigMap {pod.config_map} is written by nobody: gpu_sharing.reservations is off, and was on"
+            self._failed(pod, request.node, error)
+            return Outcome.REFUSED, error
         if gpus is None or not any(group for _, group in step.placement.devices):
             return await self._store(request, step, deadline=time.monotonic() + self._timeout_s)
         try:
             uuids = await gpus.prepare(pod, step.placement)
-        except ReservationError as error:
-            self._failed(pod, request.node, str(error))
+        except ReservationError as refused:
+            self._failed(pod, request.node, str(refused))
             await gpus.undo(pod)
-            return Outcome.REFUSED, str(error)
+            return Outcome.REFUSED, str(refused)
         annotations, _ = bind.records(pod, step.placement, share_milli=step.share_milli, uuids=uuids)
         named = replace(step, annotations=annotations)
-        outcome, error_text = await self._store(request, named, deadline=time.monotonic() + self._timeout_s)
+        outcome, error = await self._store(request, named, deadline=time.monotonic() + self._timeout_s)
         if outcome in (Outcome.REFUSED, Outcome.GONE):
             await gpus.undo(pod)
-        return outcome, error_text
+        return outcome, error
 
     async def _store(self, request: BindRequest, step: Write, *, deadline: float) -> tuple[Outcome, str]:
         """POST until it is stored, refused or out of time. An error text comes with every outcome but STORED."""

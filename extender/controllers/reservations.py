@@ -214,7 +214,8 @@ class Reservations:
         async with asyncio.TaskGroup() as tasks:
             while True:
                 await asyncio.sleep(_TICK_S)
-                if not self._is_active():
+                self._picture.sharing.is_followed = self._is_active()
+                if not self._picture.sharing.is_followed:
                     self._active_since = None
                     continue
                 devices, edited = self._take_due(time.monotonic())
