@@ -21,7 +21,8 @@ class Context:
     namespace: the one of the request; an object that is being created may not say it.
     enforced:  the namespace makes every pod ours (annotation `runai/enforce-scheduler-name`).
     gates:     pods of ours are held back until the planner lifts the gate.
-    sharing:   pods may ask for a part of a GPU. wires: their containers are told which. guarded: nobody may name devices by environment variable.
+    sharing:   pods may ask for a part of a GPU. wires: their containers are told which one it is.
+    guarded:   nobody may name devices by environment variable.
     request_uid: of the review: tells pods apart that have no name yet.
     """
 

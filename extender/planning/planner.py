@@ -262,10 +262,10 @@ class Planner:
             if record is not None and record.hold is not None and record.hold.state is HoldState.RESERVED:
                 self._picture.release(one)
 
-    def avoided(self, pod: Pod, clock: float) -> Collection[NodeName]:
+    def avoided(self, uid: PodUID, clock: float) -> Sequence[NodeName]:
         """Nodes that were of no use to the pod a moment ago: others are better."""
-        nodes = self._cooling.get(pod.uid)
-        return tuple(node for node, (until, _) in nodes.items() if until > clock) if nodes else ()
+        self._rests.clock = clock
+        return self._rests.avoided(uid)
 
     def _blame(self, uid: PodUID) -> None:
         """A seat was of no use: where others had to go for it, nobody has to for a while, longer each time."""

@@ -5,7 +5,7 @@ Times are the planner's monotonic seconds; `clock` is set by whoever asks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from math import inf
 
 from extender.cluster.picture import Picture
@@ -71,7 +71,11 @@ class Rests:
         """Nodes that the pod is not to be sent to for now."""
         if self._absent.get(pod.uid, _NONE)[0] > self.clock:
             return self._picture.table.row_of.keys()
-        nodes = self._nodes.get(pod.uid)
+        return self.avoided(pod.uid)
+
+    def avoided(self, uid: PodUID) -> Sequence[NodeName]:
+        """Nodes that were of no use to the pod a moment ago."""
+        nodes = self._nodes.get(uid)
         return tuple(node for node, (until, _) in nodes.items() if until > self.clock) if nodes else ()
 
     def may_evict(self, pod: Pod) -> bool:

@@ -70,7 +70,7 @@ def filter_pod(
     if verdict is not None and verdict.reason is Reason.ALREADY_BOUND:
         return FilterAnswer((), verdict)  # the caller is behind: nothing is wrong with the pod
     if verdict is None:
-        avoided = planner.avoided(record.pod, now) if planner is not None else ()
+        avoided = planner.avoided(pod.uid, now) if planner is not None else ()
         better = [name for name in offered if name not in avoided] if avoided else offered
         for within in _allowed(picture, record):
             seat = placement.best_seat(picture, record.pod, better, policy, within)
