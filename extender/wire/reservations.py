@@ -54,8 +54,8 @@ def reservation_pod(
                 "args": ["reserve-gpu"],
                 "env": identity,
                 "resources": {
-                    "requests": {"cpu": "1m", "memory": "32Mi", **one_gpu},
-                    "limits": {"memory": "128Mi", **one_gpu},
+                    "requests": {"cpu": "1m", "memory": "96Mi", **one_gpu},
+                    "limits": {"memory": "192Mi", **one_gpu},
                 },
                 "securityContext": {
                     "allowPrivilegeEscalation": False,

@@ -33,6 +33,12 @@ def kubectl_path() -> Path | None:
     return Path(found) if found else None
 
 
+async def pods_of_users(client: KubeClient) -> list[Json]:
+    """All pods but those of the system."""
+    listed, _ = await client.list("/api/v1/pods")
+    return [pod for pod in listed if pod["metadata"]["namespace"] not in names.OWN_NAMESPACES]
+
+
 class Cluster(ABC):
     """An API server with our CRDs and priority classes, workload controllers and kubelets; no nodes at first.
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from extender.errors import NotFoundError
 from extender.kube.client import KubeClient
+from tests.scenarios.cluster import pods_of_users
 from tests.scenarios.process import Extender
 
 Json = dict[str, Any]
@@ -33,7 +34,7 @@ class Expectations:
 
     async def problems(self, value: Json) -> list[str]:
         found: list[str] = []
-        listed, _ = await self._client.list("/api/v1/pods")
+        listed = await pods_of_users(self._client)
         by_key = {f"{pod['metadata']['namespace']}/{pod['metadata']['name']}": pod for pod in listed}
         snapshot = await self._extender.snapshot() if self._extender.is_running else {"pods": []}
         seen = {one["uid"]: one for one in snapshot["pods"]}
@@ -110,7 +111,7 @@ class Expectations:
 
         pods: their uids; without, all that there are.
         """
-        listed, _ = await self._client.list("/api/v1/pods")
+        listed = await pods_of_users(self._client)
         known = frozenset(pod["metadata"]["uid"] for pod in listed) if pods is None else pods
         events = await self._ours()
         return {

@@ -31,7 +31,7 @@ from extender.emulator.nodes import NodeShape, add_nodes
 from extender.errors import ApiError, ConflictError, NotFoundError
 from tests.scenarios import chaos, webhooks, workloads
 from tests.scenarios import pods as shorthand
-from tests.scenarios.cluster import Cluster
+from tests.scenarios.cluster import Cluster, pods_of_users
 from tests.scenarios.expectations import Expectations
 from tests.scenarios.process import Extender
 from tests.scenarios.recount import Recount
@@ -266,7 +266,7 @@ class Run:
         """{pods: [ns/name, …]}, or {every: N}: every Nth pod of the project namespaces, by name."""
         keys = [key.split("/") for key in value.get("pods", ())]
         if "every" in value:
-            found, _ = await self._client.list("/api/v1/pods")
+            found = await pods_of_users(self._client)
             names = sorted((pod["metadata"]["namespace"], pod["metadata"]["name"]) for pod in found)
             keys.extend(list(pair) for pair in names[:: value["every"]])
         for namespace, name in keys:
@@ -278,7 +278,7 @@ class Run:
 
     async def _step_finish(self, value: Json) -> None:
         """{pod: ns/name*}: its containers end by themselves, with success."""
-        pods, _ = await self._client.list("/api/v1/pods")
+        pods = await pods_of_users(self._client)
         prefix = value["pod"].rstrip("*")
         for namespace, name in ((pod["metadata"]["namespace"], pod["metadata"]["name"]) for pod in pods):
             if f"{namespace}/{name}".startswith(prefix):
@@ -325,7 +325,7 @@ class Run:
         """{at_least: N}: that many pods have been given a node."""
 
         async def enough() -> list[str]:
-            pods, _ = await self._client.list("/api/v1/pods")
+            pods = await pods_of_users(self._client)
             found = sum(1 for pod in pods if pod["spec"].get("nodeName"))
             self._last_seen = f"{found} of {len(pods)} pods bound"
             return [] if found >= value["at_least"] else [f"{found} pods are bound, {value['at_least']} are due"]
@@ -336,7 +336,7 @@ class Run:
     async def _step_as_meant(self, value: int) -> None:
         """So many pods are on the very node that filter answered last (log level debug tells)."""
         meant = self.extender.answered_nodes()
-        pods, _ = await self._client.list("/api/v1/pods")
+        pods = await pods_of_users(self._client)
         bound = {
             f"{pod['metadata']['namespace']}/{pod['metadata']['name']}": pod["spec"].get("nodeName") for pod in pods
         }

@@ -32,7 +32,7 @@ def test_its_cpu_memory_and_place_count() -> None:
     picture, _ = shared()
     ledger = picture.ledger(N1)
     assert ledger is not None
-    assert (ledger.cpu_milli, ledger.memory_mib, len(ledger.pods)) == (1, 32, 2)
+    assert (ledger.cpu_milli, ledger.memory_mib, len(ledger.pods)) == (1, 96, 2)
 
 
 def test_another_share_joins() -> None:
