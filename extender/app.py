@@ -48,6 +48,7 @@ from extender.wire.manifests import names as installed
 
 _DRAIN_S = 20.0
 _NO_GC_S = 60.0
+_NO_DEVICE_S = 30.0  # a node that could not hold a device for a pod: longer than kube-scheduler's longest back-off
 # Requests leave no cycles behind: what is collected young is a pod's records, which live on. So look rarely.
 _GC_THRESHOLD = (20_000, 20, 50)
 
@@ -202,7 +203,7 @@ class Service:
         """What follows when no device of a node could be held: the pod looks elsewhere, and its owner hears why."""
 
         def tell(pod: Pod, node: NodeName, why: str) -> None:
-            planner.turned_down(pod.uid, node, time.monotonic())
+            planner.turned_down(pod.uid, node, time.monotonic(), first_s=_NO_DEVICE_S)
             events.record(Subject("Pod", pod.namespace, pod.name, pod.uid), "Warning", "GpuNotReserved", why)
 
         return tell

@@ -67,11 +67,13 @@ class NodeLedger:
             raise InvariantError(f"pod {pod.key} ({pod.uid}) is counted twice on {placement.node}")
         self.pods[pod.uid] = (pod, placement)
         self._free = None
+        self.cpu_milli += pod.cpu_milli
+        self.memory_mib += pod.memory_mib
+        if pod.reserves is not None and placement.devices:
+            self._arrange(placement.devices[0])
+            return
         share = pod.gpu.share_on(self.gpu_memory_mib)
         milli = GPU if share is None else share
-        if pod.reserves is not None:
-            milli = 0  # it holds the device for its sharers
-            self._reserving.update((index, pod.uid) for index in placement.indices)
         for index, group in placement.devices:
             self.devices.setdefault(index, {})[pod.uid] = (milli, group)
             self._held[index] = self._held.get(index, 0) + milli
@@ -81,8 +83,6 @@ class NodeLedger:
             self.unindexed[pod.uid] = missing
         for resource, count in pod.gpu.mig:
             self.mig[resource] = self.mig.get(resource, 0) + count
-        self.cpu_milli += pod.cpu_milli
-        self.memory_mib += pod.memory_mib
 
     def remove(self, uid: PodUID) -> None:
         """Stop counting the pod; a pod that is not counted changes nothing."""
@@ -91,9 +91,12 @@ class NodeLedger:
             return
         self._free = None
         pod, placement = counted
-        if pod.reserves is not None:
-            reserving = ((one.uid, seat) for one, seat in self.pods.values() if one.reserves is not None)
-            self._reserving = {index: other for other, seat in reserving for index in seat.indices}
+        self.cpu_milli -= pod.cpu_milli
+        self.memory_mib -= pod.memory_mib
+        if pod.reserves is not None and placement.devices:
+            self._give_up(uid, placement.devices[0][0])
+            self._arrange(placement.devices[0])
+            return
         for index, _ in placement.devices:
             sharers = self.devices[index]
             milli, _ = sharers.pop(uid)
@@ -107,8 +110,33 @@ class NodeLedger:
                 self.mig[resource] = left
             else:
                 del self.mig[resource]
-        self.cpu_milli -= pod.cpu_milli
-        self.memory_mib -= pod.memory_mib
+
+    def _arrange(self, device: tuple[int, str]) -> None:
+        """Of the pods that reserve a device, the first by name holds it for its sharers; each other holds one more,
+        which one nobody knows.
+        """
+        index, group = device
+        claiming = sorted(
+            (pod.name, pod.uid)
+            for pod, seat in self.pods.values()
+            if pod.reserves is not None and seat.devices and seat.devices[0][0] == index
+        )
+        for number, (_, uid) in enumerate(claiming):
+            self._give_up(uid, index)
+            if number:
+                self.unindexed[uid] = 1
+            else:
+                self._reserving[index] = uid
+                self.devices.setdefault(index, {})[uid] = (0, group)
+                self._held.setdefault(index, 0)
+
+    def _give_up(self, uid: PodUID, index: int) -> None:
+        self.unindexed.pop(uid, None)
+        if self._reserving.get(index) == uid:
+            del self._reserving[index]
+            del self.devices[index][uid]
+            if not self.devices[index]:
+                del self.devices[index], self._held[index]
 
     def free(self) -> list[int]:
         """Milli-GPU free per device index: GPU for a device without sharers that may be opened, 0 for none.
@@ -127,7 +155,9 @@ class NodeLedger:
         if self._node is None:
             return []
         free = [0] * self._node.gpu_slots
-        unused = self._node.gpus - len(self._held) - sum(self.unindexed.values())
+        # A device that the kubelet calls unhealthy is not allocatable any more, whoever holds it.
+        offered = min(self._node.gpu_slots, self._node.gpus + self._sick())
+        unused = offered - len(self._held) - sum(self.unindexed.values())
         if unused < 0:
             return free
         for index in range(len(free)):
@@ -149,6 +179,10 @@ class NodeLedger:
         """Devices that are shared and not reserved yet: each is about to take the place of one more pod."""
         shared = (index for index, sharers in self.devices.items() if any(group for _, group in sharers.values()))
         return sum(1 for index in shared if index not in self._reserving)
+
+    def _sick(self) -> int:
+        reserving = (self.pods[uid][0].reserves for uid in self._reserving.values())
+        return sum(1 for one in reserving if one is not None and not one.healthy)
 
     def _is_closed(self, index: int) -> bool:
         return self.pods[self._reserving[index]][0].is_leaving_device

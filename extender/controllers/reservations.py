@@ -94,14 +94,15 @@ class Reservations:
         by itself when nobody shares the device.
         """
         device = (node, group)
+        seen: set[PodUID] = set()
         while True:
             moved = self._moved
             found = self._usable(device)
             if found is not None and found.reserves is not None and found.reserves.uuid:
                 return found.reserves.uuid
-            refusal = self._refusal(device)
-            if refusal:
-                raise ReservationError(f"the kubelet of {node} refused the pod that was to hold a GPU: {refusal}")
+            if found is not None:
+                seen.add(found.uid)
+            await self._heed_refusals(device, seen)
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 what = f"pod {found.key} did not report its device" if found else "there is no pod that holds it"
@@ -134,9 +135,16 @@ class Reservations:
             return reported[expected]
         return next(iter([*reversed(reported.values()), *alive]), None)
 
-    def _refusal(self, device: Device) -> str:
-        ended = (pod for pod in self._reservations(device) if pod.is_finished and not pod.deleting)
-        return next((pod.reserves.refusal for pod in ended if pod.reserves is not None), "")
+    async def _heed_refusals(self, device: Device, seen: set[PodUID]) -> None:
+        """Raises ReservationError where one that was `seen` alive has ended; what ended before makes way."""
+        for pod in self._reservations(device):
+            if not pod.is_finished or pod.deleting or pod.reserves is None:
+                continue
+            if pod.uid in seen:
+                refusal = pod.reserves.refusal
+                raise ReservationError(f"the kubelet of {device[0]} refused the pod that was to hold a GPU: {refusal}")
+            with contextlib.suppress(ApiError):
+                await self._take(device, Remove(pod, Why.FAILED))
 
     def _reservations(self, device: Device) -> list[Pod]:
         return [self._picture.pods[uid].pod for uid in self._picture.sharing.reservations.get(device, ())]
@@ -278,8 +286,11 @@ class Reservations:
             self._unshared_since.pop(device, None)
             self._rests.pop(device, None)
             return 0.0
+        alive = [pod for pod in self._reservations(device) if not pod.is_finished]
+        if not alive:
+            return 0.0
         since = self._unshared_since.setdefault(device, now)
-        reported = any(pod.reserves is not None and pod.reserves.uuid for pod in self._reservations(device))
+        reported = any(pod.reserves is not None and pod.reserves.uuid for pod in alive)
         assert self._active_since is not None
         until = since + (_UNUSED_FOR_S if reported else _UNREPORTED_FOR_S)
         if device in self._found:

@@ -19,7 +19,7 @@ class Reservation:
     """What a reservation pod says of itself.
 
     group:   of the sharers, as it was made; what its label says may have been edited.
-    device:  our number of the device on the node; -1 for a spare, made to find a device that was lost.
+    device:  our number of the device on the node; -1 when it cannot be read.
     label:   the group that its label names now.
     uuid:    of the physical device, "" until it has reported; `index` is the driver's number of it.
     healthy: False when the kubelet says that the device is not, or when the pod cannot read it any more.
@@ -36,7 +36,8 @@ class Reservation:
 
 
 def reservation_name(group: str, spare: int = 0) -> str:
-    """The name of the pod that reserves for `group`: the same from every replica. Spares are counted from 1.
+    """The name of the pod that reserves for `group`: the same from every replica. Spares, which are made to find a
+    device that was lost, are counted from 1.
 
     A group that cannot stand in a name, which only somebody else can have thought of, is there by its hash.
     """

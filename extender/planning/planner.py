@@ -23,7 +23,7 @@ from extender.planning.explain import hangs_on_the_queue
 from extender.planning.lines import Feed, Line, Refusal, in_front
 from extender.planning.moves import Moves
 from extender.planning.plan import Action, Eviction, Plan, PlannedSeat, plan
-from extender.planning.rests import Rests
+from extender.planning.rests import FIRST_COOLING_S, Rests
 from extender.planning.roster import Roster
 from extender.planning.settings import Settings
 
@@ -247,13 +247,13 @@ class Planner:
         self.orders.seated[uid] = None
         self._picture.has_news = True
 
-    def turned_down(self, uid: PodUID, node: NodeName, clock: float) -> None:
-        """kube-scheduler did not offer the node of a planned seat: the gang gives up its seats.
+    def turned_down(self, uid: PodUID, node: NodeName, clock: float, *, first_s: float = FIRST_COOLING_S) -> None:
+        """kube-scheduler did not offer the node of a planned seat, or it was of no use: the gang gives up its seats.
 
-        The pod avoids the node for a while, longer each time.
+        The pod avoids the node for a while: `first_s` at first, longer each time.
         """
         self._rests.clock = clock
-        self._rests.turned_down(uid, node)
+        self._rests.turned_down(uid, node, first_s)
         self._blame(uid)
         gang = self.roster.gang_of(uid)
         members = [uid] if gang is None else [member.pod.uid for member in gang.members]

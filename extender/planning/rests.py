@@ -12,7 +12,7 @@ from extender.cluster.picture import Picture
 from extender.model.names import NodeName, PodUID
 from extender.model.pod import Pod
 
-_FIRST_COOLING_S = 1.0  # kube-scheduler may not have seen a new node yet, or that somebody has left it
+FIRST_COOLING_S = 1.0  # kube-scheduler may not have seen a new node yet, or that somebody has left it
 _LONGEST_COOLING_S = 60.0
 _FIRST_IN_VAIN_S = 30.0
 _FIRST_ABSENCE_S = 60.0  # a pod that did not come for its seat: nobody else could have it meanwhile
@@ -43,10 +43,10 @@ class Rests:
 
     # What did not work
 
-    def turned_down(self, uid: PodUID, node: NodeName) -> None:
-        """kube-scheduler did not offer the node of the pod's seat."""
+    def turned_down(self, uid: PodUID, node: NodeName, first_s: float) -> None:
+        """The node of the pod's seat was not offered, or of no use."""
         nodes = self._nodes.setdefault(uid, {})
-        cooling_s = min(2 * nodes.get(node, (0.0, _FIRST_COOLING_S / 2))[1], _LONGEST_COOLING_S)
+        cooling_s = max(first_s, min(2 * nodes.get(node, _NONE)[1], _LONGEST_COOLING_S))
         nodes[node] = (self._until(cooling_s), cooling_s)
 
     def did_not_come(self, uid: PodUID) -> None:

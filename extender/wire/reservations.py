@@ -36,7 +36,7 @@ def reservation_pod(
         {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
         {"name": _GROUP, "value": group},
-        {"name": _DEVICE, "value": str(-1 if spare else device)},
+        {"name": _DEVICE, "value": str(device)},
     ]
     one_gpu = {names.GPU_RESOURCE: "1"}
     spec: Json = {

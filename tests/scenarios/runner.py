@@ -29,7 +29,7 @@ import yaml
 from extender.emulator.kubelet import RUN_SECONDS
 from extender.emulator.nodes import NodeShape, add_nodes
 from extender.errors import ApiError, ConflictError, NotFoundError
-from tests.scenarios import chaos, webhooks, workloads
+from tests.scenarios import chaos, sharing, webhooks, workloads
 from tests.scenarios import pods as shorthand
 from tests.scenarios.cluster import Cluster, pods_of_users
 from tests.scenarios.expectations import Expectations
@@ -108,7 +108,7 @@ class Run:
     def __init__(self, scenario: Json, cluster: Cluster, extender_port: int | None, *, gated: bool = False) -> None:
         self._scenario = scenario
         self._cluster = cluster
-        self._client = cluster.client
+        self.client = cluster.client
         self.extender = Extender(
             cluster.kubeconfig,
             cluster.directory / f"extender-{time.monotonic_ns()}.log",
@@ -116,11 +116,12 @@ class Run:
             environment=scenario.get("environment"),
         )
         self._gated = gated
-        self._expectations = Expectations(self._client, self.extender, gated=gated)
+        self._expectations = Expectations(self.client, self.extender, gated=gated)
         self._background: list[asyncio.Task[None]] = []
         self._said: list[str] = []
         self._last_seen = ""
         self.abilities = cluster.abilities
+        self.kubelets = cluster.kubelets
 
     def fault(self, method: str, arguments: Json) -> None:
         """Script a fault of an API server that can be scripted."""
@@ -129,13 +130,13 @@ class Run:
     async def play(self) -> None:
         await self._expectations.begin()
         if self._gated:
-            await webhooks.install(self._client, self.extender.admission_port)
+            await webhooks.install(self.client, self.extender.admission_port)
         await self.extender.start()
         await self._cluster.start_scheduler(self.extender.url)
         await self.furnish()
         if self._gated:
             namespace = f"runai-{next(iter(self._scenario['projects']))}"
-            await self._until(lambda: webhooks.not_gated(self._client, namespace), 30.0, every_s=0.05)
+            await self._until(lambda: webhooks.not_gated(self.client, namespace), 30.0, every_s=0.05)
         for step in self._scenario["steps"]:
             ((key, value),) = step.items()
             await self.step(key, value)
@@ -149,7 +150,7 @@ class Run:
         """Nodes, departments, projects; returns when the projects have their namespaces."""
         for shape in self._scenario.get("nodes") or ():
             fields = dict(shape)
-            await add_nodes(self._client, fields.pop("count"), NodeShape(**fields))
+            await add_nodes(self.client, fields.pop("count"), NodeShape(**fields))
         await self._make("Department", self._scenario.get("departments") or {})
         await self._make("Project", self._scenario.get("projects") or {})
         for project in self._scenario.get("projects") or {}:
@@ -177,7 +178,7 @@ class Run:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         if self._gated:
-            await webhooks.uninstall(self._client)
+            await webhooks.uninstall(self.client)
         await self.extender.close()
 
     # ------------------------------------------------------------------------------------- things that happen
@@ -205,7 +206,7 @@ class Run:
         """{count, first, and the fields of emulator.nodes.NodeShape}: more nodes."""
         fields = dict(value)
         await add_nodes(
-            self._client,
+            self.client,
             fields.pop("count"),
             NodeShape(**{k: v for k, v in fields.items() if k != "first"}),
             first=fields["first"],
@@ -224,12 +225,12 @@ class Run:
     async def _step_remove(self, value: list[str]) -> None:
         """[path, …]: objects that are deleted with all they own."""
         for path in value:
-            await self._client.delete(path, options={"propagationPolicy": "Background"})
+            await self.client.delete(path, options={"propagationPolicy": "Background"})
 
     async def _step_remove_pods_of_lost_nodes(self, _: None) -> None:
         """What the pod garbage collector does, after a while: pods on nodes that do not exist are deleted."""
-        nodes = {node["metadata"]["name"] for node in (await self._client.list("/api/v1/nodes"))[0]}
-        for pod in (await self._client.list("/api/v1/pods"))[0]:
+        nodes = {node["metadata"]["name"] for node in (await self.client.list("/api/v1/nodes"))[0]}
+        for pod in (await self.client.list("/api/v1/pods"))[0]:
             if pod["spec"].get("nodeName") and pod["spec"]["nodeName"] not in nodes:
                 await self.delete(pod["metadata"]["namespace"], pod["metadata"]["name"], grace_s=0)
 
@@ -266,7 +267,7 @@ class Run:
         """{pods: [ns/name, …]}, or {every: N}: every Nth pod of the project namespaces, by name."""
         keys = [key.split("/") for key in value.get("pods", ())]
         if "every" in value:
-            found = await pods_of_users(self._client)
+            found = await pods_of_users(self.client)
             names = sorted((pod["metadata"]["namespace"], pod["metadata"]["name"]) for pod in found)
             keys.extend(list(pair) for pair in names[:: value["every"]])
         for namespace, name in keys:
@@ -274,16 +275,16 @@ class Run:
 
     async def _step_patch(self, value: Json) -> None:
         """{path, patch}: a merge patch."""
-        await self._client.patch(value["path"], value["patch"])
+        await self.client.patch(value["path"], value["patch"])
 
     async def _step_finish(self, value: Json) -> None:
         """{pod: ns/name*}: its containers end by themselves, with success."""
-        pods = await pods_of_users(self._client)
+        pods = await pods_of_users(self.client)
         prefix = value["pod"].rstrip("*")
         for namespace, name in ((pod["metadata"]["namespace"], pod["metadata"]["name"]) for pod in pods):
             if f"{namespace}/{name}".startswith(prefix):
                 patch = {"metadata": {"annotations": {RUN_SECONDS: "0"}}}
-                await self._client.patch(f"/api/v1/namespaces/{namespace}/pods/{name}", patch)
+                await self.client.patch(f"/api/v1/namespaces/{namespace}/pods/{name}", patch)
 
     async def _step_kill_extender(self, _: None) -> None:
         """kill -9."""
@@ -314,6 +315,10 @@ class Run:
         """{count, rounds, seed, namespace}: see `chaos`."""
         await chaos.shake(self, value)
 
+    async def _step_sharing(self, value: str) -> None:
+        """The name of a check in `sharing`."""
+        await getattr(sharing, value)(self)
+
     async def _step_join(self, _: None) -> None:
         """Wait for `generate` and `burst`."""
         tasks, self._background = self._background, []
@@ -325,7 +330,7 @@ class Run:
         """{at_least: N}: that many pods have been given a node."""
 
         async def enough() -> list[str]:
-            pods = await pods_of_users(self._client)
+            pods = await pods_of_users(self.client)
             found = sum(1 for pod in pods if pod["spec"].get("nodeName"))
             self._last_seen = f"{found} of {len(pods)} pods bound"
             return [] if found >= value["at_least"] else [f"{found} pods are bound, {value['at_least']} are due"]
@@ -336,7 +341,7 @@ class Run:
     async def _step_as_meant(self, value: int) -> None:
         """So many pods are on the very node that filter answered last (log level debug tells)."""
         meant = self.extender.answered_nodes()
-        pods = await pods_of_users(self._client)
+        pods = await pods_of_users(self.client)
         bound = {
             f"{pod['metadata']['namespace']}/{pod['metadata']['name']}": pod["spec"].get("nodeName") for pod in pods
         }
@@ -438,14 +443,14 @@ class Run:
             "groups": "/apis/scheduling.incubator.k8s.io/v1alpha1/podgroups",
             "config_maps": "/api/v1/configmaps",
         }.items():
-            lists[name], _ = await self._client.list(path)
+            lists[name], _ = await self.client.list(path)
         return Recount(**lists)
 
     # ------------------------------------------------------------------------------------------------ helpers
 
     async def _has_namespace(self, project: str) -> list[str]:
         try:
-            namespace = await self._client.get(f"/api/v1/namespaces/runai-{project}")
+            namespace = await self.client.get(f"/api/v1/namespaces/runai-{project}")
         except NotFoundError:
             return [f"namespace runai-{project} is not made"]
         label = (namespace["metadata"].get("labels") or {}).get("runai/queue")
@@ -454,7 +459,7 @@ class Run:
     async def _make(self, kind: str, specs: Mapping[str, Json]) -> None:
         for name, spec in specs.items():
             body = {"apiVersion": "run.ai/v1", "kind": kind, "metadata": {"name": name}, "spec": spec or {}}
-            await self._client.create(f"/apis/run.ai/v1/{kind.lower()}s", body, params={"fieldValidation": "Strict"})
+            await self.client.create(f"/apis/run.ai/v1/{kind.lower()}s", body, params={"fieldValidation": "Strict"})
 
     async def _create_all(self, made: list[Json]) -> None:
         limit = asyncio.Semaphore(_AT_ONCE)
@@ -474,7 +479,7 @@ class Run:
         sent = False
         while True:
             try:
-                await self._client.create(path, pod, params={"fieldValidation": "Strict"})
+                await self.client.create(path, pod, params={"fieldValidation": "Strict"})
                 return
             except ConflictError:
                 if sent:
@@ -487,12 +492,12 @@ class Run:
             await asyncio.sleep(0.05)
 
     async def _post(self, obj: Json) -> None:
-        await self._client.create(workloads.path_of(obj), obj, params={"fieldValidation": "Strict"})
+        await self.client.create(workloads.path_of(obj), obj, params={"fieldValidation": "Strict"})
 
     async def delete(self, namespace: str, name: str, grace_s: int | None = None) -> None:
         options = {} if grace_s is None else {"gracePeriodSeconds": grace_s}
         with contextlib.suppress(NotFoundError):
-            await self._client.delete(f"/api/v1/namespaces/{namespace}/pods/{name}", options=options)
+            await self.client.delete(f"/api/v1/namespaces/{namespace}/pods/{name}", options=options)
 
     async def _until(
         self, problems: Callable[[], Awaitable[list[str]]], within_s: float, *, every_s: float = _POLL_S

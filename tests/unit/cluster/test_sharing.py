@@ -86,11 +86,25 @@ def test_a_device_that_starts_to_be_shared_takes_the_place_of_a_second_pod() -> 
     assert offer(picture, pod("half", fraction="0.5")).nodes == ("n1",)
 
 
-def test_a_spare_holds_a_whole_device_that_nobody_knows() -> None:
+def test_a_spare_holds_a_whole_device_that_nobody_knows_until_it_is_the_only_one() -> None:
     picture, group = shared()
     picture.upsert_pod(reservation(group, "n1", spare=1, gpu="GPU-b"))
     assert free(picture, "n1") == [500, 0]
     assert is_sound(picture)
+    picture.delete_pod(reservation(group, "n1").uid)
+    assert free(picture, "n1") == [500, 1000]
+    assert held(picture, "n1") == {0: 500}
+    picture.delete_pod(reservation(group, "n1", spare=1).uid)
+    assert free(picture, "n1") == [500, 1000]
+    assert is_sound(picture)
+
+
+def test_an_unhealthy_device_is_not_among_those_that_the_node_still_offers() -> None:
+    picture, group = shared(gpus=3)
+    picture.upsert_node(node("n1", gpus=2, slots=3))
+    assert free(picture, "n1") == [500, 1000, 0], "whichever it is"
+    picture.upsert_pod(reservation(group, "n1", gpu="GPU-a", version=2, health="Unhealthy"))
+    assert free(picture, "n1") == [500, 1000, 1000], "it is the one that is shared"
 
 
 def test_one_that_has_failed_holds_nothing_and_is_still_known() -> None:
