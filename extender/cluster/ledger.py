@@ -121,14 +121,13 @@ class NodeLedger:
             for pod, seat in self.pods.values()
             if pod.reserves is not None and seat.devices and seat.devices[0][0] == index
         )
-        for number, (_, uid) in enumerate(claiming):
+        for _, uid in claiming:
             self._give_up(uid, index)
-            if number:
-                self.unindexed[uid] = 1
-            else:
-                self._reserving[index] = uid
-                self.devices.setdefault(index, {})[uid] = (0, group)
-                self._held.setdefault(index, 0)
+        for _, uid in claiming[:1]:
+            self._reserving[index] = uid
+            self.devices.setdefault(index, {})[uid] = (0, group)
+            self._held.setdefault(index, 0)
+        self.unindexed.update((uid, 1) for _, uid in claiming[1:])
 
     def _give_up(self, uid: PodUID, index: int) -> None:
         self.unindexed.pop(uid, None)
@@ -173,7 +172,7 @@ class NodeLedger:
 
     def closed(self) -> list[int]:
         """Devices that no share may join: their reservation is on its way out, or they are not healthy."""
-        return [index for index in self._reserving if self._is_closed(index)] if self._reserving else []
+        return sorted(index for index in self._reserving if self._is_closed(index)) if self._reserving else []
 
     def opening(self) -> int:
         """Devices that are shared and not reserved yet: each is about to take the place of one more pod."""
