@@ -80,10 +80,23 @@ class RealCluster(Cluster):
         self.kubeconfig = self.plane.kubeconfig
         self.client = await self._stack.enter_async_context(await KubeClient.connect(str(self.kubeconfig)))
         files = [*sorted((BASE / "crds").glob("*.yaml")), BASE / "priority-classes.yaml"]
-        await self.apply("\n---\n".join(file.read_text() for file in files))
+        await self._install("\n---\n".join(file.read_text() for file in files))
         await self._established()
         self.kubelets = FakeKubelets(self.client)
         self._kubelets = asyncio.create_task(self.kubelets.run(), name="kubelets")
+
+    async def _install(self, text: str) -> None:
+        """Apply, and again while the API server cannot serve yet what kubectl validates by: ready comes before that."""
+        deadline = asyncio.get_running_loop().time() + _ESTABLISHED_S
+        while True:
+            try:
+                await self.apply(text)
+                return
+            except AssertionError as error:
+                early = "the server is currently unable to handle the request" in str(error)
+                if not early or asyncio.get_running_loop().time() > deadline:
+                    raise
+            await asyncio.sleep(0.5)
 
     async def _established(self) -> None:
         deadline = asyncio.get_running_loop().time() + _ESTABLISHED_S
