@@ -156,6 +156,8 @@ class Binder:
             error = f"ConfigMap {pod.config_map} is written by nobody: gpu_sharing.reservations is off, and was on"
             self._failed(pod, request.node, error)
             return Outcome.REFUSED, error
+        if not self._is_active():
+            return Outcome.REFUSED, "another replica is active"
         if gpus is None or not any(group for _, group in step.placement.devices):
             return await self._store(request, step, deadline=time.monotonic() + self._timeout_s)
         try:

@@ -242,7 +242,8 @@ class Reservations:
             self._found = set(sharing.reservations)
             self._orphans = self._found - sharing.sharers.keys()
         for device in sharing.take_changed():
-            if device not in self._rests:  # one that could not be put right rests, whatever moves there
+            # One that could not be put right rests, whatever moves there; what nobody shares goes all the same.
+            if device not in self._rests or device not in sharing.sharers:
                 self._due[device] = now
         devices = [device for device, at in self._due.items() if at <= now and device not in self._working]
         for device in devices:
@@ -261,19 +262,31 @@ class Reservations:
         step: Step | None = None
         try:
             async with self._writes:
-                for step in repair.review(self._picture, device):
+                steps = repair.review(self._picture, device)
+                for step in steps:
+                    if isinstance(step, Remove):
+                        # All at once, before the first of them is waited for: nobody may join meanwhile.
+                        self._picture.close_reservation(step.pod.uid, step.why)
+                for step in steps:
                     await self._take(device, step)
-            self._rests.pop(device, None)
+            if any(isinstance(step, Remove) and step.why is Why.FAILED for step in steps):
+                self._rest(device)  # what the kubelet has refused it may refuse again and again
+            elif not steps:
+                self._rests.pop(device, None)
         except Exception as error:
             # One device must not cost the others theirs.
-            rest_s = self._rests[device] = min(2 * self._rests.get(device, _FIRST_REST_S / 2), _LONGEST_REST_S)
-            self._due[device] = time.monotonic() + rest_s
+            self._rest(device)
             if isinstance(error, ApiError):
                 log.warning("repair_failed", node=device[0], reason=type(step).__name__, cause=error.message)
             else:
                 log.exception("repair_failed", node=device[0])
         finally:
             self._working.discard(device)
+
+    def _rest(self, device: Device) -> None:
+        """Look at the device again in a while, longer each time."""
+        rest_s = self._rests[device] = min(2 * self._rests.get(device, _FIRST_REST_S / 2), _LONGEST_REST_S)
+        self._due[device] = time.monotonic() + rest_s
 
     def _to_wait(self, device: Device, now: float) -> float:
         """How long a device without sharers keeps its reservation yet; 0 with sharers."""

@@ -187,6 +187,47 @@ async def test_the_last_sharers_end_is_the_reservations() -> None:
         assert api.bodies[0]["preconditions"] == {"uid": f"gpu-reservation-{group}-uid"}
 
 
+async def test_nobody_joins_a_device_while_its_reservations_are_being_deleted() -> None:
+    async with StubApi() as api:
+
+        async def slow(_: Any) -> Any:
+            await asyncio.sleep(60)
+
+        api.script = [slow]
+        picture = world(node("n1", gpus=2))
+        picture.upsert_pod(reservation(GROUP, "n1", gpu="GPU-a"))
+        picture.upsert_pod(reservation(GROUP, "n1", spare=1, gpu="GPU-b"))
+        task = asyncio.create_task(reservations(api, picture).run())
+        await until(lambda: bool(api.requests))
+        assert len(picture.sharing.closing) == 2
+        assert not offer(picture, pod("late", fraction="0.5")).nodes
+        task.cancel()
+
+
+async def test_a_kubelet_that_refuses_again_and_again_is_asked_ever_more_rarely() -> None:
+    async with StubApi() as api:
+        picture = world(node("n1"))
+        notes = {"runai-gpu-share": "500", "runai-gpu-uuid": "GPU-a"}
+        picture.upsert_pod(pod("s", fraction="0.5", on="n1", indices=(0,), gpu_groups=(GROUP,), annotations=notes))
+
+        async def answer(request: Any) -> Any:
+            """Whatever is made has failed when it is next seen, and is gone when it is deleted."""
+            if request.method == "DELETE":
+                for uids in list(picture.sharing.reservations.values()):
+                    for uid in list(uids):
+                        picture.delete_pod(uid)
+                return await reply({})(request)
+            obj = made(uid=f"r-{len(api.requests)}") | {"status": {"phase": "Failed", "reason": "OutOfpods"}}
+            return await reply(obj, 201)(request)
+
+        api.script = [answer]
+        task = asyncio.create_task(reservations(api, picture).run())
+        await asyncio.sleep(0.6)
+        task.cancel()
+        made_ones = sum(1 for method, *_ in api.requests if method == "POST")
+        assert 2 <= made_ones <= 6, made_ones
+
+
 async def test_nothing_goes_in_the_first_moments_of_a_new_active_replica() -> None:
     async with StubApi() as api:
         api.script = [reply({})]
