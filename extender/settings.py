@@ -115,8 +115,9 @@ class GpuMetricsSettings(BaseModel):
     query: str = Field(
         "",
         description=(
-            "PromQL whose series name pods (labels `namespace` and `pod`, or `exported_…`) and are 0 when a pod's GPUs "
-            "had nothing to do for three times `every_s` and `timeout_s`. Empty: by DCGM_FI_DEV_GPU_UTIL."
+            "PromQL whose series name pods (labels `namespace` and `pod`, or `exported_…`), and by `UUID` devices that "
+            "pods share, and are 0 when there was nothing to do for three times `every_s` and `timeout_s`. Empty: by "
+            "DCGM_FI_DEV_GPU_UTIL."
         ),
     )
     every_s: float = Field(30.0, gt=0, description="Between two samples.")

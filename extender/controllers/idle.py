@@ -21,10 +21,11 @@ from extender.errors import ApiError, MalformedError
 from extender.model import names
 from extender.model.names import PodUID
 from extender.pods import idleness
-from extender.pods.idleness import Holder, Streak
+from extender.pods.idleness import Holder, Streak, Use
 from extender.settings import GpuMetricsSettings
 from extender.wire import grouping, prometheus
 
+_UNKNOWN = Use({}, {})
 _AT_ONCE = 500  # pods looked at before others get their turn on the loop
 
 log = logs.get("idle")
@@ -72,24 +73,24 @@ class IdleLimits:
             return
         use = await self.use(session)
         holders = await self._holders()
-        metrics.GPU_METRICS_MISSING.set(sum(1 for one in holders if one.limit_s and one.pod.key not in use))
+        metrics.GPU_METRICS_MISSING.set(sum(1 for one in holders if one.limit_s and use.of(one.pod) is None))
         bridge_s = self._settings.bridge_s
         self._streaks = idleness.follow(self._streaks, holders, use, self._clock(), bridge_s=bridge_s)
         if self._is_active():
             await self._stop_idle(holders)
 
-    async def use(self, session: aiohttp.ClientSession) -> dict[str, float]:
-        """`namespace/name` → what Prometheus says of its GPUs; of nobody when it says nothing that can be used."""
-        outcome, complaint, use = "failed", "", {}
+    async def use(self, session: aiohttp.ClientSession) -> Use:
+        """What Prometheus says of the use of GPUs; of none when it says nothing that can be used."""
+        outcome, complaint, use = "failed", "", _UNKNOWN
         url = f"{self._settings.url.rstrip('/')}/api/v1/query"
         timeout = aiohttp.ClientTimeout(total=self._settings.timeout_s)
         try:
             async with session.get(url, params={"query": self._query}, timeout=timeout) as reply:
                 body = await reply.read()
                 if reply.status == 200:
-                    use = prometheus.use_of_pods(body)
-                    outcome = "ok" if use else "empty"
-                    complaint = "" if use else "the answer names no pod"
+                    use = prometheus.read_use(body)
+                    outcome = "ok" if use.pods else "empty"
+                    complaint = "" if use.pods else "the answer names no pod"
                 else:
                     complaint = f"{reply.status} {prometheus.why_not(body)}".rstrip()
         except MalformedError as error:

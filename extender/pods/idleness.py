@@ -15,6 +15,28 @@ from extender.model.pod import Pod
 
 
 @dataclass(frozen=True, slots=True)
+class Use:
+    """How much GPUs were used since the sample before, as far as that is known: 0 for not at all.
+
+    pods:    `namespace/name` → the most that one of the pod's own devices was used.
+    devices: UUID → how much the device was used, whoever holds it.
+    """
+
+    pods: Mapping[str, float]
+    devices: Mapping[str, float]
+
+    def of(self, pod: Pod) -> float | None:
+        """The use of a pod's GPUs, None when it is not known. Of a device that pods share nobody can tell who used it:
+        it counts for all of them.
+        """
+        own = self.pods.get(pod.key)
+        if own is not None or not pod.gpu_uuids:
+            return own
+        known = [self.devices[uuid] for uuid in pod.gpu_uuids if uuid in self.devices]
+        return max(known) if len(known) == len(pod.gpu_uuids) else None
+
+
+@dataclass(frozen=True, slots=True)
 class Streak:
     """From the first to the latest sample that said 0, in seconds on the clock of who samples."""
 
@@ -39,19 +61,18 @@ class Holder:
 def follow(
     streaks: Mapping[PodUID, Streak],
     holders: Iterable[Holder],
-    use: Mapping[str, float],
+    use: Use,
     now: float,
     *,
     bridge_s: float,
 ) -> dict[PodUID, Streak]:
     """The streaks after one more round of samples; those of pods that are no holders any more are left out.
 
-    use: `namespace/name` → the most that one of the pod's GPUs was used since the sample before.
-    bridge_s: how long ago that may be; the values do not look back further.
+    bridge_s: how long ago the sample before may be; the values do not look back further.
     """
     found: dict[PodUID, Streak] = {}
     for holder in holders:
-        uid, value = holder.pod.uid, use.get(holder.pod.key)
+        uid, value = holder.pod.uid, use.of(holder.pod)
         streak = streaks.get(uid)
         if streak is not None and now - streak.seen > bridge_s:
             streak = None  # nobody can tell what happened meanwhile

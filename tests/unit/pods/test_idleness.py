@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from extender.model.names import PodUID
-from extender.pods.idleness import Holder, Streak, follow, over
+from extender.pods.idleness import Holder, Streak, Use, follow, over
 from tests.builders import NAMESPACE, pod, uid
 
 BRIDGE_S = 90.0
@@ -23,7 +23,7 @@ def idle_after(*samples: float | None, every_s: float = EVERY_S) -> float | None
     """For how many seconds the pod `p` has been idle after these samples of it; None: it has no streak."""
     streaks: dict[PodUID, Streak] = {}
     for number, value in enumerate(samples):
-        use = {} if value is MISSING else {f"{NAMESPACE}/p": value}
+        use = Use({} if value is MISSING else {f"{NAMESPACE}/p": value}, {})
         streaks = follow(streaks, [holder("p")], use, 1000 + number * every_s, bridge_s=BRIDGE_S)
     return streaks[uid("p")].idle_s if streaks else None
 
@@ -54,9 +54,27 @@ def test_a_sampler_that_is_late_does_not_count_what_it_could_not_see() -> None:
 
 def test_pods_that_have_gone_are_forgotten_and_another_of_the_same_name_begins_anew() -> None:
     before = {uid("gone"): Streak(0, 90), uid("p"): Streak(0, 90)}
-    idle = {f"{NAMESPACE}/{name}": 0.0 for name in ("gone", "p", "q")}
+    idle = Use({f"{NAMESPACE}/{name}": 0.0 for name in ("gone", "p", "q")}, {})
     after = follow(before, [holder("p"), holder("q")], idle, 100, bridge_s=BRIDGE_S)
     assert after == {uid("p"): Streak(0, 100), uid("q"): Streak(100, 100)}
+
+
+@pytest.mark.parametrize(
+    ("pods", "devices", "value"),
+    [
+        ({}, {}, None),
+        ({}, {"GPU-a": 0.0}, None),
+        ({}, {"GPU-a": 0.0, "GPU-b": 0.0, "GPU-c": 9.0}, 0.0),
+        ({}, {"GPU-a": 0.0, "GPU-b": 3.0}, 3.0),
+        ({f"{NAMESPACE}/p": 0.0}, {"GPU-a": 0.0, "GPU-b": 3.0}, 0.0),
+    ],
+    ids=["unknown", "one unknown", "both idle", "one is used", "measured for itself"],
+)
+def test_shared_devices_count_for_all_who_share_them(
+    pods: dict[str, float], devices: dict[str, float], value: float | None
+) -> None:
+    sharer = replace(pod("p", fraction="0.5"), gpu_uuids=("GPU-a", "GPU-b"))
+    assert Use(pods, devices).of(sharer) == value
 
 
 @dataclass

@@ -8,7 +8,8 @@ import orjson
 import pytest
 
 from extender.errors import MalformedError
-from extender.wire.prometheus import default_query, use_of_pods, why_not
+from extender.pods.idleness import Use
+from extender.wire.prometheus import default_query, read_use, why_not
 
 
 def answer(*series: tuple[dict[str, str], str]) -> bytes:
@@ -22,24 +23,30 @@ def labels(pod: str, **more: str) -> dict[str, str]:
 
 def test_a_pod_is_used_as_its_busiest_gpu() -> None:
     body = answer((labels("p", gpu="0"), "0"), (labels("p", gpu="1"), "37.5"), (labels("q"), "0"))
-    assert use_of_pods(body) == {"runai-a/p": 37.5, "runai-a/q": 0.0}
+    assert read_use(body).pods == {"runai-a/p": 37.5, "runai-a/q": 0.0}
 
 
 def test_the_exporters_own_pod_is_not_the_one_it_tells_about() -> None:
     of_exporter = {"namespace": "gpu-operator", "pod": "dcgm-exporter-x"}
     body = answer(({**of_exporter, "exported_namespace": "runai-a", "exported_pod": "p"}, "0"), (of_exporter, "5"))
-    assert use_of_pods(body) == {"runai-a/p": 0.0, "gpu-operator/dcgm-exporter-x": 5.0}
+    assert read_use(body).pods == {"runai-a/p": 0.0, "gpu-operator/dcgm-exporter-x": 5.0}
 
 
 def test_gpus_that_nobody_holds_are_left_out() -> None:
-    assert use_of_pods(answer(({"gpu": "0"}, "0"), (labels(""), "0"), ({"pod": "p"}, "0"))) == {}
-    assert use_of_pods(answer()) == {}
+    assert read_use(answer(({"gpu": "0"}, "0"), (labels(""), "0"), ({"pod": "p"}, "0"))) == Use({}, {})
+    assert read_use(answer()) == Use({}, {})
+
+
+def test_devices_are_told_apart_by_their_uuid() -> None:
+    holder = {"namespace": "runai-reservation", "pod": "r"}
+    body = answer(({**holder, "UUID": "GPU-a"}, "0"), ({"UUID": "GPU-b"}, "12"), ({"UUID": "GPU-c"}, "NaN"))
+    assert read_use(body) == Use({"runai-reservation/r": 0.0}, {"GPU-a": 0.0, "GPU-b": 12.0})
 
 
 @pytest.mark.parametrize("value", ["NaN", "+Inf", "-Inf", "-1", "", "much"])
 def test_what_is_no_measure_makes_the_pod_unknown_not_idle(value: str) -> None:
     body = answer((labels("p", gpu="0"), "0"), (labels("p", gpu="1"), value), (labels("q"), "0"))
-    assert use_of_pods(body) == {"runai-a/q": 0.0}
+    assert read_use(body).pods == {"runai-a/q": 0.0}
 
 
 @pytest.mark.parametrize(
@@ -65,7 +72,7 @@ def test_what_is_no_measure_makes_the_pod_unknown_not_idle(value: str) -> None:
 )
 def test_what_is_no_vector_is_malformed(body: bytes) -> None:
     with pytest.raises(MalformedError, match="not a"):
-        use_of_pods(body)
+        read_use(body)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +90,6 @@ def test_why_a_query_was_refused(said: Any, text: str) -> None:
 
 def test_the_query_looks_back_and_asks_only_for_what_is_measured_now() -> None:
     assert default_query(90.0) == (
-        "max by (exported_namespace, exported_pod, namespace, pod) "
+        "max by (exported_namespace, exported_pod, namespace, pod, UUID) "
         "(max_over_time(DCGM_FI_DEV_GPU_UTIL[90s]) and DCGM_FI_DEV_GPU_UTIL)"
     )
