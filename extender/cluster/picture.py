@@ -37,6 +37,7 @@ from extender.model.queue import Department, PodGroup, Project
 from extender.model.verdict import Verdict
 from extender.packing.demand import Ask, Demand
 
+ANY_POOL = ""
 _TOMBSTONES = 20_000
 
 
@@ -88,6 +89,7 @@ class Picture:
         self.has_news = False  # a pod that only the planner can start has come, or changed
         self.stirred: set[PodUID] = set()  # pods that changed since the roster last looked
         self._pool_sizes: Counter[str] = Counter()
+        self._gpu_memory: tuple[int, dict[str, tuple[int, int]]] = (-1, {})
         self.node_version = 0  # moves when a node comes, goes or changes
         self.generation = 0  # moves with every change that could turn a "no" into a "yes"
         self.revision = 0  # moves with every change at all
@@ -116,6 +118,22 @@ class Picture:
     def pools(self) -> set[str]:
         """The node pools that have nodes."""
         return set(self._pool_sizes)
+
+    def gpu_memory_mib(self, pool: str = ANY_POOL) -> tuple[int, int]:
+        """Memory of the smallest and of the largest GPU of a node pool, (0, 0) when none of its nodes says.
+
+        By the smallest a request for memory is counted before its node is known. Cost: kept until a node changes.
+        """
+        version, known = self._gpu_memory
+        if version != self.node_version:
+            known = {}
+            for node in self.nodes():
+                if node.gpu_memory_mib:
+                    for name in (node.pool, ANY_POOL):
+                        least, most = known.get(name, (node.gpu_memory_mib, 0))
+                        known[name] = (min(least, node.gpu_memory_mib), max(most, node.gpu_memory_mib))
+            self._gpu_memory = (self.node_version, known)
+        return known.get(pool, (0, 0))
 
     def is_divided(self, project: ProjectName) -> bool:
         """Whether it matters to the project's pods in which pool or of which type a node is."""
@@ -460,7 +478,7 @@ class Picture:
             self.revision += 1
 
     def _learn(self, pod: Pod) -> None:
-        memory_mib = self.table.smallest_gpu_memory_mib() if pod.gpu.memory_mib else 0
+        memory_mib = self.gpu_memory_mib()[0] if pod.gpu.memory_mib else 0
         share = pod.gpu.share_on(memory_mib)
         self.demand.observe(Ask(pod.gpu.devices, GPU if share is None else share, pod.cpu_milli), pod.gpu_products)
         if self.demand.is_due:

@@ -98,12 +98,6 @@ class NodeTable:
         """The row of each name, -1 for one without a row. Cost: 30 ns a name."""
         return list(map(cast("dict[str, int]", self.row_of).get, names, repeat(-1)))
 
-    def smallest_gpu_memory_mib(self) -> int:
-        """Memory of the smallest GPU of all nodes, 0 when no node says."""
-        memory = self.arrays().gpu_memory
-        known = memory[memory > 0]
-        return int(known.min()) if known.size else 0
-
     def write(self, name: NodeName, ledger: NodeLedger) -> None:
         """Refresh the row of a node from its ledger, making the row when it is new. Cost: 5 us."""
         node = ledger.node

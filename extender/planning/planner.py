@@ -340,7 +340,7 @@ class Planner:
     def _settings_in(self, pool: str, actions: Sequence[Action]) -> Settings:
         gpu, cpu = self._strategies(pool)
         most_seats = _AT_ONCE if actions is _ALLOCATING else None
-        return replace(self._settings, gpu_strategy=gpu, cpu_strategy=cpu, most_seats=most_seats)
+        return replace(self._settings, pool=pool, gpu_strategy=gpu, cpu_strategy=cpu, most_seats=most_seats)
 
     def _apply(self, made: Plan, clock: float) -> int:
         """Carry the plan out in the picture. Returns how many seats it gave that did not stand before."""

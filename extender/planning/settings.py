@@ -24,6 +24,7 @@ def _nowhere(_: Pod) -> Collection[NodeName]:
 class Settings:
     """How gangs are placed and how many may be moved or evicted for them.
 
+    pool:             the node pool that is planned, "" for all nodes at once.
     device_strategy:  which device of a node a share takes, apart from which node; None: as the node is chosen.
     most_evictions:   members evicted for one gang, None for any number.
     most_moves:       members moved by one consolidation, None for any number; consolidation is off with spread.
@@ -38,6 +39,7 @@ class Settings:
 
     gpu_strategy: Strategy = Strategy.FRAGMENTATION
     cpu_strategy: Strategy = Strategy.FRAGMENTATION
+    pool: str = ""
     device_strategy: Strategy | None = None
     most_evictions: int | None = None
     most_moves: int | None = 16

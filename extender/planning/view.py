@@ -134,10 +134,7 @@ class View:
         self._charges: list[tuple[Standing, Amounts, bool]] = []
         self._attainable_counts: dict[int, int] = {}
         self._constraints: dict[tuple[Constraint, object], Constraint] = {}
-        memory = picture.table.arrays().gpu_memory
-        known = memory[memory > 0]
-        self._least_gpu_memory = int(known.min()) if known.size else 0
-        self._most_gpu_memory = int(known.max()) if known.size else 0
+        self._least_gpu_memory, self._most_gpu_memory = picture.gpu_memory_mib(settings.pool)
         try:
             self._begin(gangs, feeds)
         except BaseException:

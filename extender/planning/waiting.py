@@ -20,7 +20,7 @@ class _Place:
     class_: object
     gang: Gang
     pools: tuple[str, ...]
-    asked: Amounts
+    asked: dict[str, Amounts]  # pool → what its members that wait count as there
 
 
 class Waiting:
@@ -76,14 +76,14 @@ class Waiting:
         if line is None:
             line = self._lines[class_] = self._new_line(gang, pools, need)
         asks_memory = any(member.pod.gpu.memory_mib for member in gang.members)
-        memory = self._picture.table.smallest_gpu_memory_mib() if asks_memory else 0
-        asked = NOTHING
-        for member in gang.waiting:
-            asked += cost(member.pod, memory)
+        asked = {}
+        for pool in pools:
+            memory = self._picture.gpu_memory_mib(pool)[0] if asks_memory else 0
+            asked[pool] = sum((cost(member.pod, memory) for member in gang.waiting), NOTHING)
         insort(line.turns, gang.turn)
         line.untold[gang.key] = None
-        for pool in pools:
-            self.requested[(pool, gang.queue)] += asked
+        for pool, amounts in asked.items():
+            self.requested[(pool, gang.queue)] += amounts
         self._places[gang.key] = _Place(class_, gang, pools, asked)
         self.version += 1
 
@@ -93,8 +93,8 @@ class Waiting:
         if place is None:
             return
         gang = place.gang
-        for pool in place.pools:
-            self.requested[(pool, gang.queue)] -= place.asked
+        for pool, amounts in place.asked.items():
+            self.requested[(pool, gang.queue)] -= amounts
         line = self._lines[place.class_]
         del line.turns[bisect_left(line.turns, gang.turn)]
         line.untold.pop(key, None)

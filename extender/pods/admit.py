@@ -44,7 +44,7 @@ def admit(picture: Picture, record: PodRecord) -> Verdict | None:
 def admit_in(picture: Picture, record: PodRecord, project: ProjectName, pool: str) -> Verdict | None:
     """None when the project may take the pod in this pool."""
     pod = record.pod
-    # By memory the share depends on the node: before one is chosen, the smallest GPU of the cluster decides.
-    cost = picture.cost(pod, picture.table.smallest_gpu_memory_mib() if pod.gpu.memory_mib else 0)
+    # By memory the share depends on the node: before one is chosen, the smallest GPU of the pool decides.
+    cost = picture.cost(pod, picture.gpu_memory_mib(pool)[0] if pod.gpu.memory_mib else 0)
     preemptible = picture.membership.is_preemptible(pod)
     return capacity.check(picture.quotas.path(project, pool), cost, preemptible=preemptible)

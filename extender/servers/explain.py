@@ -42,6 +42,7 @@ def explain(picture: Picture, planner: Planner, namespace: str, name: str) -> Js
         for record in planner.roster.members(key)
         if record.hold is not None and record.hold.state is HoldState.PROMISED
     )
+    pool = planner.roster.pools_of(key)[0]
     return {
         "group": key,
         "queue": gang.queue,
@@ -53,16 +54,16 @@ def explain(picture: Picture, planner: Planner, namespace: str, name: str) -> Js
         "reason": None if verdict is None else verdict.reason.value,
         "message": None if verdict is None else verdict.message,
         "promised": promised,
-        "would_fit": None if verdict is None else _would_fit(picture, gang, verdict.reason),
+        "would_fit": None if verdict is None else _would_fit(picture, gang, pool, verdict.reason),
         "queue_status": _queue(picture, planner, gang),
     }
 
 
-def _would_fit(picture: Picture, gang: Gang, reason: Reason) -> str:
+def _would_fit(picture: Picture, gang: Gang, pool: str, reason: Reason) -> str:
     """What has to change before the gang can start, in a sentence."""
     asked = NOTHING
     for member in gang.waiting:
-        asked += picture.cost(member.pod, picture.table.smallest_gpu_memory_mib())
+        asked += picture.cost(member.pod, picture.gpu_memory_mib(pool)[0])
     match reason:
         case Reason.GANG_INCOMPLETE:
             missing = gang.min_member - len(gang.waiting) - len(gang.active)

@@ -481,3 +481,25 @@ def test_a_group_that_comes_later_charges_its_pods_anew() -> None:
     assert gpus_held(picture) == (1000, 0)
     picture.delete_group(NAMESPACE, "pg-owner-owner-uid")
     assert gpus_held(picture) == (2000, 0)
+
+
+def test_the_smallest_and_the_largest_gpu_by_pool() -> None:
+    picture = world(node("a", gpu_memory=40_960), node("b", gpu_memory=16_384, pool="old"), node("c", gpu_memory=None))
+    assert picture.gpu_memory_mib() == (16_384, 40_960)
+    assert picture.gpu_memory_mib("default") == (40_960, 40_960)
+    assert picture.gpu_memory_mib("old") == (16_384, 16_384)
+    assert picture.gpu_memory_mib("none") == (0, 0)
+    picture.delete_node(NodeName("b"))
+    assert picture.gpu_memory_mib() == (40_960, 40_960)
+    assert picture.gpu_memory_mib("old") == (0, 0)
+
+
+def test_before_its_node_is_known_memory_counts_by_the_smallest_gpu_of_the_pool_and_then_by_its_own() -> None:
+    picture = world(
+        node("a", gpu_memory=40_960),
+        node("b", gpu_memory=16_384, pool="old"),
+        projects=[queue(limit=500)],
+    )
+    # 20,480 MiB are more than a GPU of the pool `old` has, and half of one of the pool `default`.
+    assert offer(picture, pod("half", gpu_memory=20_480)).nodes == ("a",)
+    assert gpus_held(picture) == (500, 0)

@@ -84,13 +84,3 @@ def test_it_grows_in_both_directions() -> None:
     assert arrays.total_free[table.row_of[NodeName("n199")]] == 8000
     assert arrays.total_free[table.row_of[NodeName("wide")]] == 16_000
     assert arrays.mig_free["nvidia.com/mig-1g.5gb"][table.row_of[NodeName("wide")]] == 2
-
-
-def test_the_smallest_gpu() -> None:
-    table = NodeTable()
-    assert table.smallest_gpu_memory_mib() == 0
-    for name, memory in (("a", 40_960), ("b", 16_384), ("c", None)):
-        table.write(NodeName(name), NodeLedger(node(name, gpu_memory=memory)))
-    assert table.smallest_gpu_memory_mib() == 16_384
-    table.drop(NodeName("b"))
-    assert table.smallest_gpu_memory_mib() == 40_960
