@@ -79,19 +79,13 @@ class Evictions:
         if record is None:
             return
         pod = record.pod
-        body = {
-            "apiVersion": "policy/v1",
-            "kind": "Eviction",
-            "metadata": {"name": pod.name, "namespace": pod.namespace},
-            "deleteOptions": {"preconditions": {"uid": pod.uid}},
-        }
         async with self._writes:
             if not self._is_due(eviction):
                 self._planner.stays(eviction)  # nobody would gain by it any more
                 return
             outcome = "evicted"
             try:
-                await self._client.create(f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/eviction", body)
+                await self._client.evict(pod.namespace, pod.name, pod.uid)
             except (NotFoundError, ConflictError):
                 outcome = "gone"
             except ThrottledError as error:

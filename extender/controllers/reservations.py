@@ -348,14 +348,8 @@ class Reservations:
                     await self._evict(pod, device, proof)
 
     async def _evict(self, pod: Pod, device: Device, proof: str) -> None:
-        body = {
-            "apiVersion": "policy/v1",
-            "kind": "Eviction",
-            "metadata": {"name": pod.name, "namespace": pod.namespace},
-            "deleteOptions": {"preconditions": {"uid": pod.uid}},
-        }
         try:
-            await self._client.create(f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/eviction", body)
+            await self._client.evict(pod.namespace, pod.name, pod.uid)
         except (NotFoundError, ConflictError):
             return
         text = f"the GPU of {device[0]} that this pod shared is held by somebody else; the kubelet says: {proof}"

@@ -184,6 +184,16 @@ class KubeClient:
         answer: Json = await self.request("DELETE", path, body=options, timeout_s=timeout_s)
         return answer
 
+    async def evict(self, namespace: str, name: str, uid: str) -> None:
+        """Have a pod of that very uid leave, unless a disruption budget protects it: then ThrottledError."""
+        body = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": name, "namespace": namespace},
+            "deleteOptions": {"preconditions": {"uid": uid}},
+        }
+        await self.create(f"/api/v1/namespaces/{namespace}/pods/{name}/eviction", body)
+
     async def pages(
         self, path: str, *, params: Mapping[str, str] | None = None, limit: int = 500, timeout_s: float = 60.0
     ) -> AsyncGenerator[tuple[list[Json], str], None]:
