@@ -37,6 +37,7 @@ def reservation_pod(
         {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
         {"name": _GROUP, "value": group},
         {"name": _DEVICE, "value": str(device)},
+        {"name": "NVIDIA_DRIVER_CAPABILITIES", "value": "utility"},  # NVML, and nothing to compute with
     ]
     one_gpu = {names.GPU_RESOURCE: "1"}
     spec: Json = {
