@@ -26,7 +26,7 @@ from extender.controllers.limits import TimeLimits
 from extender.controllers.owners import Owners
 from extender.controllers.planning import PlanningLoop
 from extender.controllers.projects import ProjectNamespaces
-from extender.controllers.reservations import ReservationPolicy, Reservations, own_image
+from extender.controllers.reservations import ReservationPolicy, Reservations
 from extender.controllers.status import StatusWriter
 from extender.controllers.stopping import Stopper
 from extender.controllers.upkeep import Upkeep
@@ -95,10 +95,11 @@ class Service:
         self.picture.sharing.allowed = sharing.enabled
         reservations = maps = None
         if sharing.reservations and "extender" in settings.roles:
-            image = sharing.image or await own_image(client, settings.namespace, settings.identity)
             policy = ReservationPolicy(
-                image=image,
+                image=sharing.image,
+                own_pod=(settings.namespace, settings.identity),
                 runtime_class=sharing.runtime_class,
+                priority_class=sharing.priority_class,
                 timeout_s=sharing.timeout_s,
                 takeover_s=sharing.takeover_s,
             )

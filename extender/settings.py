@@ -63,6 +63,10 @@ class GpuSharingSettings(BaseModel):
     )
     image: str = Field("", description="Image of those pods. Empty: that of the Pod we run in, else our own name.")
     runtime_class: str = Field("", description="RuntimeClass of those pods, where GPUs need one, as `nvidia`.")
+    priority_class: str = Field(
+        "system-node-critical",
+        description="PriorityClass of those pods: high, or others are made room for at their expense.",
+    )
     cdi: bool = Field(False, description="Name devices as the device plugin's CDI strategies do.")
     timeout_s: float = Field(
         20.0,

@@ -20,10 +20,11 @@ _WHERE = ("requests", "limits")
 _ONE_CONTAINER = "gpu: only one container of a pod may have a part of a GPU, here {names} ask for one"
 
 
-def take_quantities(pod: Json) -> None:
+def take_quantities(pod: Json, *, again: bool = False) -> None:
     """Turn `nvidia.com/gpu: "0.5"` in a container's resources into the annotation; the API server takes no such number.
 
-    pod: a pod or a pod template, changed in place. Raises RefusedError for what is neither whole nor a part of one.
+    pod: a pod or a pod template, changed in place. again: it has been here before, so what the annotations say may be
+    of then, and the quantity counts. Raises RefusedError for what is neither whole nor a part of one.
     """
     asked: dict[str, str] = {}
     for container in _containers(pod["spec"]):
@@ -42,7 +43,10 @@ def take_quantities(pod: Json) -> None:
     ((name, part),) = asked.items()
     metadata = pod.setdefault("metadata", {})
     annotations = dict(metadata.get("annotations") or {})
-    if annotations.get(names.GPU_FRACTION, part) != part or annotations.get(names.GPU_MEMORY):
+    if again:
+        annotations.pop(names.GPU_FRACTION, None)
+        annotations.pop(names.GPU_FRACTION_CONTAINER, None)
+    if not _is_same(annotations.get(names.GPU_FRACTION, part), part) or annotations.get(names.GPU_MEMORY):
         raise RefusedError(FRACTION_AND_WHOLE)
     if annotations.get(names.GPU_FRACTION_CONTAINER, name) != name:
         raise RefusedError(f"{names.GPU_FRACTION_CONTAINER}: container {name} is the one that asks for {part} GPU")
@@ -118,6 +122,13 @@ def _part(quantity: object) -> str | None:
     if not re.fullmatch(r"0\.\d{1,4}", text):
         raise RefusedError(BAD_FRACTION)
     return text
+
+
+def _is_same(annotation: object, part: str) -> bool:
+    try:
+        return parse_quantity(str(annotation)) == parse_quantity(part)
+    except ValueError:
+        return False
 
 
 def _chosen(spec: Json, annotations: Json) -> Json | None:

@@ -90,6 +90,8 @@ def wire_share(pod: Json, context: Context) -> None:
     """The container that has a part of a GPU reads from a ConfigMap of its own which device that is."""
     if context.wires and pods.shares_gpu(pod):
         fractions.wire(pod, context.namespace, context.request_uid)
+    else:
+        fractions.unwire(pod)  # a name that only we give would pass for ours
 
 
 def blind(pod: Json, context: Context) -> None:
@@ -123,6 +125,8 @@ def check_sharing(pod: Json, context: Context) -> str:
     if not context.sharing:
         metadata = pod.get("metadata") or {}
         return sharing_disabled(context.namespace, metadata.get("name") or metadata.get("generateName") or "")
+    if context.wires and is_bound(pod):
+        return "a pod that comes with its node (spec.nodeName) cannot share a GPU: nobody would hold one for it"
     return fractions.container_error(pod)
 
 

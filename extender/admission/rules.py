@@ -62,7 +62,7 @@ def _fill_template(review: Review, context: Context) -> Answer:
     if template is None:
         return NOTHING
     try:
-        templates.fill(template)
+        templates.fill(template, again=review.operation == "UPDATE")
     except RefusedError as error:
         return Answer(refusals=(str(error),))
     return Answer(patch=tuple(difference(review.obj, filled)))

@@ -34,10 +34,10 @@ def concerned(kind: str, obj: Json, context: Context) -> Json | None:
     return template if template is not None and (is_ours(template) or context.enforced) else None
 
 
-def fill(template: Json) -> None:
-    """Written in place. Raises RefusedError."""
+def fill(template: Json, *, again: bool) -> None:
+    """Written in place. again: the workload exists already. Raises RefusedError."""
     fractions.unwire(template)
-    fractions.take_quantities(template)
+    fractions.take_quantities(template, again=again)
 
 
 def problems(template: Json, context: Context) -> tuple[str, ...]:

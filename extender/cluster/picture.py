@@ -372,6 +372,12 @@ class Picture:
             self.sharing.closing[uid] = why
             self.upsert_pod(record.pod)
 
+    def reopen_reservation(self, uid: PodUID) -> None:
+        """A reservation is not deleted after all: others may join its device again."""
+        record = self.pods.get(uid)
+        if self.sharing.closing.pop(uid, None) is not None and record is not None:
+            self.upsert_pod(replace(record.pod, deleting=False))
+
     def pods_in(self, namespace: str) -> Iterator[PodRecord]:
         """The pods of one namespace, in no order."""
         return (self.pods[uid] for uid in self._uids_in.get(namespace, ()))

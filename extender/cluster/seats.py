@@ -71,6 +71,8 @@ def is_free(ledger: NodeLedger, pod: Pod, placement: Placement) -> bool:
     needed = GPU if share is None else share
     if any(index >= len(free) or free[index] < needed for index in placement.indices):
         return False
+    if pod.gpu.is_shared and set(ledger.closed()).intersection(placement.indices):
+        return False
     # Devices that nobody recorded are any whole ones.
     missing = pod.gpu.devices - len(placement.devices)
     return missing <= 0 or sum(left == GPU for left in free) >= missing + len(placement.devices)

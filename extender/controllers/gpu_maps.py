@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from extender import logs, metrics
@@ -23,12 +24,13 @@ from extender.model.amounts import GPU
 from extender.model.names import PodUID
 from extender.model.pod import Placement, Pod
 from extender.pods.repair import Why
-from extender.wire.reservations import CONFIG_MAP_LABELS, config_map
+from extender.wire.reservations import CONFIG_MAP_LABELS, VISIBLE_DEVICES, config_map, visible_devices
 
 Json = dict[str, Any]
 
 _TICK_S = 0.2
 _REST_S = 5.0
+_WRITES = 32  # at a time
 _TRIES = 3
 
 log = logs.get("gpu_maps")
@@ -76,8 +78,10 @@ class GpuMaps:
         self._events = events
         self._is_active = is_active
         self._cdi = cdi
-        self._owners: dict[tuple[str, str], PodUID] = {}  # (namespace, name) of each map → its pod
+        self._maps: dict[tuple[str, str], _Map] = {}  # by (namespace, name)
         self._due: dict[PodUID, float] = {}  # pods to look at, and when
+        self._writes = asyncio.Semaphore(_WRITES)
+        self._was_active = False
         selector = ",".join(f"{key}={value}" for key, value in CONFIG_MAP_LABELS.items())
         params = {"labelSelector": selector}
         self.reflector = Reflector(client, "/api/v1/configmaps", _Sink(self), name="configmaps", params=params)
@@ -141,31 +145,35 @@ class GpuMaps:
 
     def see(self, pod: Pod) -> None:
         """One version of a pod, which the picture has taken in."""
-        if pod.config_map and pod.placement is not None:
+        if pod.config_map and pod.placement is not None and self._was_active:
             self._due.setdefault(pod.uid, 0.0)
 
-    def changed(self, namespace: str, name: str, owner: PodUID | None) -> None:
-        """The watch of maps: one belongs to a pod, or (None) has gone."""
-        if owner is not None:
-            self._owners[(namespace, name)] = owner
-        else:
-            owner = self._owners.pop((namespace, name), None)
-        if owner is not None and owner in self._picture.pods:
-            self._due.setdefault(owner, 0.0)
+    def changed(self, namespace: str, name: str, now: _Map | None) -> None:
+        """The watch of maps: one is so now, or (None) has gone."""
+        before = self._maps.pop((namespace, name), None)
+        if now is not None:
+            self._maps[(namespace, name)] = now
+        for one in (before, now):
+            if one is not None and one.owner in self._picture.pods and self._was_active:
+                self._due.setdefault(one.owner, 0.0)
 
-    def listed(self, owners: dict[tuple[str, str], PodUID]) -> None:
-        for key in self._owners.keys() - owners.keys():
-            self.changed(*key, None)
-        self._owners = owners
-        self._due.update(dict.fromkeys((uid for uid in owners.values() if uid in self._picture.pods), 0.0))
+    def listed(self, maps: dict[tuple[str, str], _Map]) -> None:
+        for key in self._maps.keys() | maps.keys():
+            self.changed(*key, maps.get(key))
 
     async def run(self) -> None:
         """Write maps that are missing and delete those of pods that have ended, until cancelled."""
         await self.reflector.synced.wait()
         while True:
             await asyncio.sleep(_TICK_S)
-            if not self._due or not self._is_active():
+            if not self._is_active():
+                self._was_active = False
+                self._due.clear()
                 continue
+            if not self._was_active:
+                self._was_active = True
+                pods = (record.pod for record in self._picture.pods.values())
+                self._due = {pod.uid: 0.0 for pod in pods if pod.config_map and pod.placement is not None}
             now = time.monotonic()
             due = [uid for uid, at in self._due.items() if at <= now]
             for uid in due:
@@ -177,17 +185,23 @@ class GpuMaps:
                 log.exception("gpu_maps_failed")
 
     async def _look(self, uid: PodUID) -> None:
+        async with self._writes:
+            await self._put_right(uid)
+
+    async def _put_right(self, uid: PodUID) -> None:
         record = self._picture.pods.get(uid)
         if record is None:
             return  # whoever collects garbage takes what it owned
         pod, hold = record.pod, record.hold
-        exists = self._owners.get((pod.namespace, pod.config_map)) == uid
+        known = self._maps.get((pod.namespace, pod.config_map))
+        exists = known is not None and known.owner == uid
         if pod.is_finished:
             if exists:
                 await self.remove(pod)
             return
         is_bound = hold is not None and hold.state is HoldState.BOUND
-        if exists or not is_bound or not pod.gpu_uuids or pod.deleting or pod.placement is None:
+        is_right = exists and known is not None and known.devices == visible_devices(pod.gpu_uuids, cdi=self._cdi)
+        if is_right or not is_bound or not pod.gpu_uuids or pod.deleting or pod.placement is None:
             return
         try:
             await self.write(pod, pod.placement, pod.gpu_uuids)
@@ -196,7 +210,9 @@ class GpuMaps:
             log.warning("repair_failed", pod=pod.key, reason=Why.MAP.value, cause=str(error))
             return
         metrics.GPU_REPAIRS.labels(Why.MAP.value).inc()
-        text = f"ConfigMap {pod.config_map}, which tells this pod its GPU, had gone and was written again"
+        text = (
+            f"ConfigMap {pod.config_map}, which tells this pod its GPU, had gone or said another, and was written again"
+        )
         self._events.record(Subject("Pod", pod.namespace, pod.name, pod.uid), "Warning", "GpuSharingRepaired", text)
 
     def _body(self, pod: Pod, seat: Placement, uuids: Sequence[str]) -> Json:
@@ -206,21 +222,31 @@ class GpuMaps:
 
 
 class _Sink:
-    """Of each map only whose it is."""
+    """Of each map only whose it is, and which devices it names."""
 
     def __init__(self, maps: GpuMaps) -> None:
         self._maps = maps
 
-    def read(self, obj: Json) -> tuple[tuple[str, str], PodUID] | None:
+    def read(self, obj: Json) -> tuple[tuple[str, str], _Map] | None:
         metadata = obj["metadata"]
-        return ((metadata["namespace"], metadata["name"]), _owner(obj))
+        return ((metadata["namespace"], metadata["name"]), _Map.of(obj))
 
-    def replace(self, values: list[tuple[tuple[str, str], PodUID]], version: int) -> None:  # noqa: ARG002  a sink's
+    def replace(self, values: list[tuple[tuple[str, str], _Map]], version: int) -> None:  # noqa: ARG002  a sink's
         self._maps.listed(dict(values))
 
     def apply(self, event: str, obj: Json) -> None:
         metadata = obj["metadata"]
-        self._maps.changed(metadata["namespace"], metadata["name"], None if event == "DELETED" else _owner(obj))
+        self._maps.changed(metadata["namespace"], metadata["name"], None if event == "DELETED" else _Map.of(obj))
+
+
+@dataclass(frozen=True, slots=True)
+class _Map:
+    owner: PodUID
+    devices: str
+
+    @classmethod
+    def of(cls, obj: Json) -> _Map:
+        return cls(_owner(obj), str((obj.get("data") or {}).get(VISIBLE_DEVICES) or ""))
 
 
 def _owner(obj: Json) -> PodUID:

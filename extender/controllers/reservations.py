@@ -46,13 +46,16 @@ log = logs.get("reservations")
 class ReservationPolicy:
     """How devices are reserved. Times in seconds.
 
+    image:      of the pods; "": that of the container that we run in. own_pod: its namespace and name.
     timeout_s:  a device that is not held and named by then fails its bind.
     takeover_s: what was reserved when we became active does not go for want of sharers at first: a Binding of
                 whoever was active before us may still be on its way.
     """
 
-    image: str
+    image: str = ""
+    own_pod: tuple[str, str] = ("", "")
     runtime_class: str = ""
+    priority_class: str = ""
     timeout_s: float = 20.0
     takeover_s: float = 15.0
 
@@ -73,6 +76,7 @@ class Reservations:
         self._events = events
         self._is_active = is_active
         self.policy = policy
+        self._image = ""
         self._moved = asyncio.Event()
         self._due: dict[Device, float] = {}  # when to look at a device (again), monotonic
         self._working: set[Device] = set()
@@ -99,6 +103,7 @@ class Reservations:
             moved = self._moved
             found = self._usable(device)
             if found is not None and found.reserves is not None and found.reserves.uuid:
+                self._is_its_own(device, found.reserves.uuid)
                 return found.reserves.uuid
             if found is not None:
                 seen.add(found.uid)
@@ -135,6 +140,12 @@ class Reservations:
             return reported[expected]
         return next(iter([*reversed(reported.values()), *alive]), None)
 
+    def _is_its_own(self, device: Device, uuid: str) -> None:
+        """Raises ReservationError for a GPU that is reserved for others too, as where the device plugin slices time."""
+        for other in repair.holding(self._picture, device[0], uuid):
+            if other.reserves is not None and other.reserves.group != device[1]:
+                raise ReservationError(f"GPU {uuid} of {device[0]} is reserved for {other.reserves.group} already")
+
     async def _heed_refusals(self, device: Device, seen: set[PodUID]) -> None:
         """Raises ReservationError where one that was `seen` alive has ended; what ended before makes way."""
         for pod in self._reservations(device):
@@ -155,9 +166,19 @@ class Reservations:
         ledger = self._picture.ledger(node)
         if ledger is None or ledger.node is None:
             raise NotFoundError(f"node {node} does not exist", status=404)
-        image, runtime_class = self.policy.image, self.policy.runtime_class
-        uid = ledger.node.uid
-        body = reservation_pod(group, node, uid, index, image=image, runtime_class=runtime_class, spare=spare)
+        policy, uid = self.policy, ledger.node.uid
+        if not self._image:
+            self._image = policy.image or await own_image(self._client, *policy.own_pod)
+        body = reservation_pod(
+            group,
+            node,
+            uid,
+            index,
+            image=self._image,
+            runtime_class=policy.runtime_class,
+            priority_class=policy.priority_class,
+            spare=spare,
+        )
         try:
             made = await self._client.create(_PODS, body)
         except NotFoundError:
@@ -224,6 +245,7 @@ class Reservations:
                 await asyncio.sleep(_TICK_S)
                 self._picture.sharing.is_followed = self._is_active()
                 if not self._picture.sharing.is_followed:
+                    self._reopen()
                     self._active_since = None
                     continue
                 devices, edited = self._take_due(time.monotonic())
@@ -237,6 +259,7 @@ class Reservations:
         sharing = self._picture.sharing
         self._deleted = {uid for uid in self._deleted if uid in self._picture.pods}
         if self._active_since is None:
+            self._reopen()
             self._active_since = now
             self._due.update(dict.fromkeys([*sharing.sharers, *sharing.reservations], now))
             self._found = set(sharing.reservations)
@@ -258,6 +281,11 @@ class Reservations:
             del self._edited[uid]
         return devices, edited
 
+    def _reopen(self) -> None:
+        """What was to be deleted, and was not, is open again: whoever is active meanwhile may let others join it."""
+        for uid in [uid for uid in self._picture.sharing.closing if uid not in self._deleted]:
+            self._picture.reopen_reservation(uid)
+
     async def _look(self, device: Device) -> None:
         step: Step | None = None
         try:
@@ -273,6 +301,8 @@ class Reservations:
                 self._rest(device)  # what the kubelet has refused it may refuse again and again
             elif not steps:
                 self._rests.pop(device, None)
+            elif device in self._rests:
+                self._due[device] = time.monotonic() + self._rests[device]  # until all is well, whatever moves
         except Exception as error:
             # One device must not cost the others theirs.
             self._rest(device)
@@ -345,7 +375,11 @@ class Reservations:
                 self._repaired(Why.LABELS, [pod], f"the label {names.GPU_GROUP_LABEL} is {device[1]} again")
             case Evict(pods, proof):
                 for pod in pods:
-                    await self._evict(pod, device, proof)
+                    try:
+                        await self._evict(pod, device, proof)
+                    except ApiError as error:
+                        # A disruption budget, perhaps: the others go, and for this one it is proven anew.
+                        log.warning("repair_failed", pod=pod.key, reason=Why.TAKEN.value, cause=error.message)
 
     async def _evict(self, pod: Pod, device: Device, proof: str) -> None:
         try:
@@ -361,6 +395,8 @@ class Reservations:
         if record is None or record.pod.placement is None or record.pod.is_finished:
             return
         pod = record.pod
+        # API servers before 1.35 drop the labels of a Binding: then nobody has edited anything.
+        is_first = not any(key.split("/")[0] == names.GPU_GROUP_LABEL for key, _ in pod.labels)
         annotations, labels = _records(pod)
         patch = {"metadata": {"uid": pod.uid, "annotations": annotations, "labels": labels}}
         try:
@@ -372,7 +408,10 @@ class Reservations:
             self._edited[uid] = time.monotonic() + _FIRST_REST_S
             log.warning("repair_failed", pod=pod.key, reason="labels", cause=error.message)
             return
-        self._repaired(Why.LABELS, [pod], "labels and annotations that say which GPU the pod has are as bound again")
+        if not is_first:
+            self._repaired(
+                Why.LABELS, [pod], "labels and annotations that say which GPU the pod has are as bound again"
+            )
 
     def _repaired(self, why: Why, about: list[Pod], text: str) -> None:
         metrics.GPU_REPAIRS.labels(why.value).inc()
@@ -382,10 +421,13 @@ class Reservations:
 
 
 async def own_image(client: KubeClient, namespace: str, name: str) -> str:
-    """The image of the container that we run in: `name` is its Pod. Outside a Pod, our own name and version."""
+    """The image of the container that we run in: `name` is its Pod. Outside a Pod, our own name and version.
+
+    Raises ApiError when the API server does not say.
+    """
     try:
         pod = await client.get(f"/api/v1/namespaces/{namespace}/pods/{name}")
-    except ApiError:
+    except NotFoundError:
         pod = {}
     containers = (pod.get("spec") or {}).get("containers") or ()
     serving = (one for one in containers if "serve" in (one.get("args") or ()))

@@ -16,6 +16,7 @@ from extender.cluster.ledger import NodeLedger
 from extender.cluster.picture import HoldState, Picture
 from extender.cluster.sharing import Device
 from extender.model import names
+from extender.model.names import NodeName
 from extender.model.pod import Pod
 from extender.model.reservation import reservation_name
 
@@ -112,14 +113,42 @@ def review(picture: Picture, device: Device) -> list[Step]:
     if not staying:
         return _remove(dead, Why.FAILED)  # they are about to go; or the bind that is under way makes what it needs
     proof = next((text for pod in dead if (text := _no_device(pod))), "")
-    if proof and _all_given(ledger):
-        return [Evict(staying, proof), *_remove(alive, Why.DUPLICATE), *_remove(dead, Why.FAILED)]
+    if proof and expected is not None and _all_given(ledger):
+        ours = holding(picture, node, expected)
+        if not ours:
+            return [Evict(staying, proof), *_remove(dead, Why.FAILED)]
+        # It is not somebody else's: we hold it ourselves, for others who have another one. Of two groups that hold
+        # each other's the first lets the other's go, takes its own, and gives up what the other is looking for.
+        swapped = [pod for pod in ours if group < _group(pod) and not _is_right(picture, node, pod)]
+        return [*_remove(swapped, Why.LOST), *_remove(dead, Why.FAILED)]
     if dead:
         return _remove(dead, Why.FAILED)  # refused for another reason: tried again in a while
     taken = {pod.name for pod in pods}
     spare = next(number for number in range(len(taken) + 1) if reservation_name(group, number) not in taken)
     index = next(index for index, of in _placed(picture, staying[0]) if of == group)
     return [Make(index, spare, Why.LOST if alive else Why.MISSING)]
+
+
+def holding(picture: Picture, node: NodeName, uuid: str) -> list[Pod]:
+    """The pods of ours that hold this very device of a node. Cost: O(all reservations), and seldom asked."""
+    pods = (
+        picture.pods[uid].pod
+        for (of, _), uids in sorted(picture.sharing.reservations.items())
+        if of == node
+        for uid in sorted(uids)
+    )
+    return [pod for pod in pods if _reported(pod) == uuid and not pod.is_finished]
+
+
+def _is_right(picture: Picture, node: NodeName, reservation: Pod) -> bool:
+    """Whether a reservation has the device of its own sharers."""
+    group = _group(reservation)
+    sharers = (picture.pods[uid].pod for uid in picture.sharing.sharers.get((node, group), ()))
+    return device_of_sharers(sharers, group) in (None, _reported(reservation))
+
+
+def _group(pod: Pod) -> str:
+    return pod.reserves.group if pod.reserves is not None else ""
 
 
 def device_of_sharers(bound: Iterable[Pod], group: str) -> str | None:
@@ -140,9 +169,11 @@ def _placed(picture: Picture, pod: Pod) -> tuple[tuple[int, str], ...]:
 
 
 def _all_given(ledger: NodeLedger) -> bool:
-    """Whether the API objects too say that the node has no device left; else the kubelet refuses for another reason."""
-    given = sum(pod.gpu.devices for pod, _ in ledger.pods.values() if pod.gpu.is_whole)
-    return ledger.node is not None and given >= ledger.node.gpus > 0
+    """Whether the API objects too say that the node has no device left; else the kubelet refuses for another reason,
+    as when a device is unhealthy, or its plugin has not registered yet.
+    """
+    given = sum(pod.gpu.devices for pod, _ in ledger.pods.values() if pod.gpu.is_whole and pod.placement is not None)
+    return ledger.node is not None and given >= ledger.node.gpu_slots > 0
 
 
 def _remove(pods: Iterable[Pod], why: Why) -> list[Step]:
@@ -156,4 +187,5 @@ def _reported(pod: Pod) -> str:
 def _no_device(pod: Pod) -> str:
     """What the kubelet said when it had no device left, "" when it refused for another reason."""
     refusal = pod.reserves.refusal if pod.reserves is not None else ""
-    return refusal if names.GPU_RESOURCE in refusal else ""
+    none_left = "Requested:" in refusal and "Available:" in refusal
+    return refusal if names.GPU_RESOURCE in refusal and (none_left or "OutOf" in refusal) else ""

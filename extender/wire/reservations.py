@@ -29,6 +29,7 @@ def reservation_pod(
     *,
     image: str,
     runtime_class: str = "",
+    priority_class: str = "",
     spare: int = 0,
 ) -> Json:
     """The pod that holds a device of `node`; nobody schedules it, and it goes with its node."""
@@ -66,6 +67,8 @@ def reservation_pod(
             }
         ],
     }
+    if priority_class:
+        spec["priorityClassName"] = priority_class
     if runtime_class:
         spec["runtimeClassName"] = runtime_class
     owner = {"apiVersion": "v1", "kind": "Node", "name": node, "uid": node_uid}
@@ -130,13 +133,18 @@ def config_map(pod: Pod, uuids: Sequence[str], share_milli: int, gpu_memory_mib:
             "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": pod.name, "uid": pod.uid}],
         },
         "data": {
-            VISIBLE_DEVICES: ",".join(f"{_CDI_PREFIX}{uuid}" if cdi else uuid for uuid in uuids),
+            VISIBLE_DEVICES: visible_devices(uuids, cdi=cdi),
             "GPU_PORTION": fraction,
             "RUNAI_GPU_FRACTION": fraction,
             "RUNAI_GPU_MEMORY_MIB": str(memory_mib),
             "RUNAI_NUM_OF_GPUS": format_milli(share_milli * len(uuids)),
         },
     }
+
+
+def visible_devices(uuids: Sequence[str], *, cdi: bool) -> str:
+    """The devices as a container runtime wants them named."""
+    return ",".join(f"{_CDI_PREFIX}{uuid}" if cdi else uuid for uuid in uuids)
 
 
 CONFIG_MAP_LABELS = {"app.kubernetes.io/part-of": names.SCHEDULER_NAME, "app.kubernetes.io/component": "shared-gpu"}

@@ -22,7 +22,7 @@ from tests.builders import node, pod, reservation, world
 DEVICES = 3
 GROUPS = ["aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb"]
 UUIDS = [f"GPU-{index}" for index in range(DEVICES)]
-NO_DEVICE = "UnexpectedAdmissionError: no nvidia.com/gpu"
+NO_DEVICE = "UnexpectedAdmissionError: no nvidia.com/gpu. Requested: 1, Available: 0"
 
 # Group 0 is on device 0 and group 1 on device 1: that is how our filter gives them.
 sharers = st.builds(
@@ -57,6 +57,15 @@ holders = st.builds(
     st.integers(1, 3),
 )
 whole = st.builds(lambda name, gpus: pod(name, gpus=gpus, on="n1"), st.sampled_from(["w"]), st.integers(1, 2))
+# As we tell them: the device that each group got, or one that was never told.
+told = st.builds(
+    lambda name, group, phase, deleting: sharer(name, group, gpu=UUIDS[group], phase=phase, deleting=deleting),
+    st.sampled_from(["p", "q", "r"]),
+    st.integers(0, 1),
+    st.sampled_from(["Running", "Running", "Succeeded"]),
+    st.booleans(),
+)
+told_events = st.lists(st.tuples(st.one_of(told, holders, holders, whole), st.sampled_from("+++-")), max_size=20)
 events = st.lists(st.tuples(st.one_of(sharers, holders, holders, whole), st.sampled_from("+++-")), max_size=20)
 
 
@@ -106,7 +115,7 @@ def test_any_history_leaves_the_books_of_a_fresh_start(history: list[tuple[Pod, 
 
 
 @settings(max_examples=300)
-@given(events, st.permutations(UUIDS))
+@given(told_events, st.permutations(UUIDS))
 def test_what_is_due_comes_to_an_end(history: list[tuple[Pod, str]], free: list[str]) -> None:
     """A plain kubelet carries it out: it gives devices in some order, refuses when there is none, deletes at once."""
     picture = played(history)

@@ -97,7 +97,7 @@ def _reservations() -> list[Json]:
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata(RESERVING, namespace=reserved)},
         _role(making, [_rule("", ("pods",), ("create",))], reserved),
         _binding(making, making, reserved),
-        _role(reporting, [_rule("", ("pods",), ("get", "patch"))], reserved),
+        _role(reporting, [_rule("", ("pods",), ("patch",))], reserved),
         {
             **_binding(reporting, reporting, reserved),
             "subjects": [{"kind": "ServiceAccount", "name": RESERVING, "namespace": reserved}],

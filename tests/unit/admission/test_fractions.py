@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -58,7 +59,8 @@ def mutated(obj: Json, *, kind: str = "Pod", uid: str = "review-1", **context: A
     answer = rules.mutate(review(obj, kind, uid=uid), given)
     assert answer.refusals == ()
     result = apply(obj, answer.patch)
-    again = rules.mutate(review(result, kind, uid="another"), Context(HERE, gates=False, request_uid="another"))
+    given = replace(given, request_uid="another")
+    again = rules.mutate(review(result, kind, uid="another"), given)
     assert again.patch == (), "asked twice, it changes something"
     return result
 
@@ -210,6 +212,28 @@ def test_pods_without_a_share_are_not_touched() -> None:
         assert mutated(given) == given
 
 
+def test_the_name_of_a_map_is_ours_to_give() -> None:
+    stray = {"runai/shared-gpu-configmap": "mine", "kept": "1"}
+    source = {"configMapKeyRef": {"name": "mine", "key": "NVIDIA_VISIBLE_DEVICES"}}
+    env = [{"name": "NVIDIA_VISIBLE_DEVICES", "valueFrom": source}, {"name": "A", "value": "b"}]
+    made = mutated(pod(container(env=env), annotations=stray))
+    assert made["metadata"]["annotations"] == {"kept": "1"}
+    assert made["spec"]["containers"][0]["env"] == [{"name": "A", "value": "b"}]
+    half = pod(container(), annotations={"gpu-fraction": "0.5", **stray})
+    assert mutated(half, wires=False)["metadata"]["annotations"] == {"gpu-fraction": "0.5", "kept": "1"}
+
+
+def test_a_pod_that_nobody_binds_shares_nothing() -> None:
+    text = "a pod that comes with its node (spec.nodeName) cannot share a GPU: nobody would hold one for it"
+    assert refused(pod(annotations={"gpu-fraction": "0.5"}, nodeName="n1")) == (text,)
+    assert refused(pod(container(gpu=1), nodeName="n1")) == ()
+
+
+def test_the_same_amount_written_in_another_way_is_the_same() -> None:
+    made = mutated(pod(container(gpu="500m"), annotations={"gpu-fraction": ".50"}))
+    assert made["metadata"]["annotations"]["gpu-fraction"] == "0.5"
+
+
 def test_with_the_guard_devices_are_given_by_request_only() -> None:
     env = [{"name": "NVIDIA_VISIBLE_DEVICES", "value": "all"}]
     text = "container side sets NVIDIA_VISIBLE_DEVICES: devices are given by request only"
@@ -252,6 +276,14 @@ def test_a_template_is_refused_for_what_its_pods_would_be(kind: str) -> None:
         "gpu: must be an integer or a fraction between 0 and 1",
     )
     assert "GPU sharing is disabled" in refused(workload(kind, pod(container(gpu="0.5"))), kind=kind, sharing=False)[0]
+
+
+def test_a_quantity_that_is_changed_counts_and_not_what_was_made_of_the_one_before() -> None:
+    given = workload("Deployment.apps", pod(container(gpu="0.25"), annotations={"gpu-fraction": "0.5"}))
+    answer = rules.mutate(review(given, "Deployment.apps", "UPDATE"), Context(HERE))
+    made = template_in("Deployment.apps", apply(given, answer.patch))
+    assert made["metadata"]["annotations"]["gpu-fraction"] == "0.25"
+    assert rules.mutate(review(given, "Deployment.apps"), Context(HERE)).refusals
 
 
 def test_a_template_made_from_a_pod_does_not_point_at_that_pods_map() -> None:

@@ -95,12 +95,47 @@ def test_sharers_go_when_it_is_proven_that_their_device_is_somebody_elses() -> N
     whole = pod("whole", gpus=3, on="n1")
     (step, *rest) = due(sharer(), wrong, dead, whole)
     assert step == Evict((sharer(),), NO_DEVICE)
-    assert rest == [Remove(wrong, Why.DUPLICATE), Remove(dead, Why.FAILED)]
+    assert rest == [Remove(dead, Why.FAILED)], "what we hold stays, until the last sharer has gone"
 
 
 def test_a_kubelet_that_refuses_while_the_api_server_knows_free_devices_proves_nothing() -> None:
     dead = held(spare=1, refusal=NO_DEVICE)
     assert due(sharer(), held(gpu="GPU-b"), dead) == [Remove(dead, Why.FAILED)]
+
+
+def test_nor_does_an_unhealthy_device_that_is_not_allocatable_any_more() -> None:
+    picture = world(node("n1", gpus=1, slots=2))
+    dead = held(refusal=NO_DEVICE)
+    for one in (sharer(), dead, pod("whole", gpus=1, on="n1")):
+        picture.upsert_pod(one)
+    assert review(picture, DEVICE) == [Remove(dead, Why.FAILED)]
+    sick = held(refusal="UnexpectedAdmissionError: cannot allocate unhealthy devices nvidia.com/gpu")
+    assert due(sharer(), sick, pod("whole", gpus=4, on="n1")) == [Remove(sick, Why.FAILED)]
+
+
+def test_sharers_that_were_never_told_their_device_are_never_evicted_for_it() -> None:
+    dead = held(refusal=NO_DEVICE)
+    assert due(sharer(gpu=""), dead, pod("whole", gpus=4, on="n1")) == [Remove(dead, Why.FAILED)]
+
+
+def test_two_groups_that_hold_each_others_device_evict_nobody() -> None:
+    other = "fedcba9876543210"
+    theirs = pod(
+        "other",
+        fraction="0.5",
+        on="n1",
+        phase="Running",
+        indices=(1,),
+        gpu_groups=(other,),
+        annotations={"runai-gpu-share": "500", "runai-gpu-uuid": "GPU-b"},
+    )
+    swapped = reservation(other, "n1", device=1, gpu="GPU-a")
+    dead, late = held(spare=1, refusal=NO_DEVICE), reservation(other, "n1", device=1, spare=1, refusal=NO_DEVICE)
+    picture = world(node("n1", gpus=2))
+    for one in (sharer(), held(gpu="GPU-b"), dead, theirs, swapped, late):
+        picture.upsert_pod(one)
+    assert review(picture, DEVICE) == [Remove(swapped, Why.LOST), Remove(dead, Why.FAILED)]
+    assert review(picture, (NodeName("n1"), other)) == [Remove(late, Why.FAILED)], "it waits for the first"
 
 
 def test_nor_does_one_that_refuses_for_another_reason() -> None:
