@@ -59,6 +59,10 @@ class NodeDevices:
     def allocatable(self) -> int:
         return sum(health is Health.HEALTHY for health in self._health.values())
 
+    @property
+    def is_held(self) -> bool:
+        return any(self._held.values())
+
     def health(self, device: str) -> Health:
         return self._health.get(device, Health.VANISHED)
 

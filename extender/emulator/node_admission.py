@@ -23,6 +23,7 @@ class NodeAdmission:
     def __init__(self) -> None:
         self._allocatable: dict[str, dict[str, int]] = {}
         self._devices: dict[str, NodeDevices] = {}
+        self._uids: dict[str, str | None] = {}  # node -> UID of its object
         self._used: dict[str, Counter[str]] = {}
         self._admitted: dict[str, tuple[str, dict[str, int]]] = {}  # pod UID -> (node, requests)
 
@@ -36,6 +37,10 @@ class NodeAdmission:
     def set_node(self, node: Json) -> None:
         """Take a node in, as the API server has it."""
         name, status = node["metadata"]["name"], node.get("status") or {}
+        uid = node["metadata"].get("uid")
+        if self._uids.setdefault(name, uid) != uid and not self.devices(name).is_held:
+            del self._devices[name]  # another machine of that name, which may have fewer devices
+        self._uids[name] = uid
         self._allocatable[name] = amounts_of(status.get("allocatable"))
         self.devices(name).grow(amounts_of(status.get("capacity")).get(GPU_RESOURCE, 0))
 

@@ -184,3 +184,12 @@ async def test_a_device_that_vanishes_leaves_the_nodes_capacity_too(cluster: Emb
 async def test_an_unknown_device_cannot_fall_ill(cluster: EmbeddedCluster) -> None:
     with pytest.raises(KeyError, match="node-0 has no device GPU-x"):
         await cluster.kubelets.set_health("node-0", "GPU-x", Health.UNHEALTHY)
+
+
+async def test_a_node_that_is_made_anew_with_fewer_devices_has_fewer(cluster: EmbeddedCluster) -> None:
+    assert len(cluster.kubelets.devices("node-0").uuids) == 4
+    await cluster.client.delete("/api/v1/nodes/node-0")
+    await cluster.kubelets.add_nodes(1, gpus=1)
+    async with asyncio.timeout(5):
+        while len(cluster.kubelets.devices("node-0").uuids) != 1:
+            await asyncio.sleep(0.01)
