@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Set
 
 from extender.model.names import NodeName, PodUID
 from extender.model.pod import Placement, Pod
@@ -38,7 +38,7 @@ class SharedDevices:
         changed, self.changed = self.changed, {}
         return list(changed)
 
-    def lingering(self) -> Iterable[NodeName]:
+    def lingering(self) -> Set[NodeName]:
         """Nodes where a device is reserved that nobody shares: it will be free in a moment, and is not now."""
         return self._unshared.keys()
 

@@ -100,7 +100,10 @@ class WhatIf:
 
     def contended(self) -> Set[NodeName]:
         """Nodes where what fits now differs from what will fit."""
-        return {*self._leaving, *self._promised, *self.picture.sharing.lingering()}
+        lingering = self.picture.sharing.lingering()
+        if not lingering and not self._promised:
+            return self._leaving.keys()  # asked again and again
+        return {*self._leaving, *self._promised, *lingering}
 
     def is_promised(self, uid: PodUID, node: NodeName) -> bool:
         return uid in self._promised.get(node, ())
