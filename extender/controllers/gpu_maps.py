@@ -86,36 +86,43 @@ class GpuMaps:
         params = {"labelSelector": selector}
         self.reflector = Reflector(client, "/api/v1/configmaps", _Sink(self), name="configmaps", params=params)
 
-    async def write(self, pod: Pod, seat: Placement, uuids: Sequence[str]) -> None:
-        """Store the pod's ConfigMap; a pod that the webhook has not seen has none. Raises ReservationError."""
+    async def write(self, pod: Pod, seat: Placement, uuids: Sequence[str]) -> bool:
+        """Store the pod's ConfigMap, and return whether it was not there, or not so, before.
+
+        A pod that the webhook has not seen has none. Raises ReservationError.
+        """
         if not pod.config_map:
-            return
+            return False
         body = self._body(pod, seat, uuids)
         try:
             for _ in range(_TRIES):
                 try:
                     await self._client.create(_path(pod.namespace), body)
-                    return
+                    return True
                 except ConflictError:
-                    if await self._make_way(pod, body):
-                        return
+                    changed = await self._make_way(pod, body)
+                    if changed is not None:
+                        return changed
         except ApiError as error:
             raise ReservationError(f"ConfigMap {pod.config_map} cannot be written: {error.message}") from error
         raise ReservationError(f"ConfigMap {pod.config_map} is written by somebody else again and again")
 
-    async def _make_way(self, pod: Pod, body: Json) -> bool:
-        """There is a map of that name: ours becomes what it should be (True); one of a pod that has gone goes."""
+    async def _make_way(self, pod: Pod, body: Json) -> bool | None:
+        """There is a map of that name: ours becomes what it should be (whether it was not); None: there is none now,
+        as one of a pod that has gone goes.
+        """
         path = _path(pod.namespace, pod.config_map)
         try:
             found = await self._client.get(path)
         except NotFoundError:
-            return False
+            return None
         metadata = found["metadata"]
         owner = _owner(found)
         if owner == pod.uid:
-            if found.get("data") != body["data"]:
-                body["metadata"]["resourceVersion"] = metadata["resourceVersion"]
-                await self._client.replace(path, body)
+            if found.get("data") == body["data"]:
+                return False
+            body["metadata"]["resourceVersion"] = metadata["resourceVersion"]
+            await self._client.replace(path, body)
             return True
         other = self._picture.pods.get(owner)
         if not owner or (other is not None and not other.pod.is_finished):
@@ -126,7 +133,7 @@ class GpuMaps:
             )
         with contextlib.suppress(NotFoundError, ConflictError):
             await self._client.delete(path, options={"preconditions": {"uid": metadata["uid"]}})
-        return False
+        return None
 
     async def remove(self, pod: Pod) -> None:
         """Delete the pod's ConfigMap if it is the pod's; failures are logged, its owner reference will do it later."""
@@ -204,7 +211,8 @@ class GpuMaps:
         if is_right or not is_bound or not pod.gpu_uuids or pod.deleting or pod.placement is None:
             return
         try:
-            await self.write(pod, pod.placement, pod.gpu_uuids)
+            if not await self.write(pod, pod.placement, pod.gpu_uuids):
+                return  # our watch is behind, and nothing is wrong
         except ReservationError as error:
             self._due[uid] = time.monotonic() + _REST_S
             log.warning("repair_failed", pod=pod.key, reason=Why.MAP.value, cause=str(error))
