@@ -16,7 +16,7 @@ from typing import Any
 
 from extender import __version__, logs, metrics
 from extender.cluster.picture import Picture
-from extender.cluster.sharing import Device
+from extender.cluster.sharing import Device, reserved_device
 from extender.errors import ApiError, ConflictError, MalformedError, NotFoundError, ReservationError
 from extender.kube.client import KubeClient
 from extender.kube.events import EventRecorder, Subject
@@ -224,17 +224,15 @@ class Reservations:
                 self._edited.pop(pod.uid, None)
 
     def _tell_unhealthy(self, pod: Pod) -> None:
-        assert pod.reserves is not None
-        for sharer in self._sharers((pod.placement.node if pod.placement else NodeName(""), pod.reserves.group)):
-            text = f"GPU {pod.reserves.uuid} of node {self._node_of(pod)}, which this pod shares, is not healthy"
+        device = reserved_device(pod)
+        if device is None or pod.reserves is None:
+            return
+        for sharer in self._sharers(device):
+            text = f"GPU {pod.reserves.uuid} of node {device[0]}, which this pod shares, is not healthy"
             self._events.record(_subject(sharer), "Warning", "GpuUnhealthy", text)
 
     def _sharers(self, device: Device) -> list[Pod]:
         return [self._picture.pods[uid].pod for uid in sorted(self._picture.sharing.sharers.get(device, ()))]
-
-    @staticmethod
-    def _node_of(pod: Pod) -> str:
-        return pod.placement.node if pod.placement is not None else ""
 
     # The loop
 
