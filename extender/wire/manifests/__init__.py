@@ -18,6 +18,7 @@ import yaml
 
 from extender.wire.manifests import cert_manager
 from extender.wire.manifests.access import access, flow_schemas
+from extender.wire.manifests.definitions import crds
 from extender.wire.manifests.kubescheduler import configuration
 from extender.wire.manifests.names import (
     CONFIG_FILE,
@@ -35,7 +36,6 @@ from extender.wire.manifests.priorities import priority_classes
 from extender.wire.manifests.services import services
 from extender.wire.manifests.webhooks import webhooks
 from extender.wire.manifests.workload import namespaces, workload
-from extender.wire.resources import crds
 
 __all__ = ["configuration", "files", "render", "to_yaml", "write"]
 

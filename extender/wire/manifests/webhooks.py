@@ -63,6 +63,12 @@ def webhooks() -> list[Json]:
     ]
 
 
+def client_config(path: str) -> Json:
+    """Where the API server finds one of our webhooks, by the last step of its path."""
+    service = {"namespace": NAMESPACE, "name": ADMISSION_SERVICE, "port": 443, "path": f"/admission/{path}"}
+    return {"service": service}
+
+
 def _has_part(template: str) -> Json:
     """Some container asks for a GPU quantity that is not whole; the API server writes 0.5 as 500m."""
     asked = " || ".join(
@@ -109,14 +115,7 @@ def _webhook(
     return {
         "name": f"{name}.admission.run.ai",
         "admissionReviewVersions": ["v1"],
-        "clientConfig": {
-            "service": {
-                "namespace": NAMESPACE,
-                "name": ADMISSION_SERVICE,
-                "port": 443,
-                "path": f"/admission/{path}",
-            }
-        },
+        "clientConfig": client_config(path),
         # Of pods never UPDATE: taking a gate or a finalizer off must not depend on us.
         "rules": [
             {

@@ -6,12 +6,10 @@ written in one place. This package knows nothing of clusters or decisions; it ha
 (milli-GPU, milli-CPU, MiB). Pydantic costs microseconds an object, which is right for the few writes of an
 administrator and wrong for `filter`: nothing here is called on the request path.
 
-Read first: `parse_project`, `Project.to_model`, `crds`.
+Read first: `parse_project`, `Project.to_model`, `crd`.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from extender.wire.resources.department import Department, DepartmentSpec, DepartmentStatus, parse_department
 from extender.wire.resources.parts import Condition, Metadata, Resource, ResourceType, milli
@@ -38,7 +36,6 @@ __all__ = [
     "SchemaError",
     "Topology",
     "crd",
-    "crds",
     "milli",
     "parse_department",
     "parse_podgroup",
@@ -48,8 +45,3 @@ __all__ = [
 ]
 
 MODELS: tuple[type[Resource], ...] = (Department, PodGroup, Project, Topology)
-
-
-def crds() -> list[dict[str, Any]]:
-    """Every CustomResourceDefinition we install, sorted by name; fresh objects that the caller may change."""
-    return sorted((crd(model) for model in MODELS), key=lambda one: str(one["metadata"]["name"]))

@@ -12,10 +12,11 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from extender.errors import ConfigError
-from extender.wire.resources.parts import Resource
+from extender.wire.resources.parts import Resource, ResourceType
 
 Json = dict[str, Any]
 
@@ -79,9 +80,14 @@ def structural(model: type[Resource]) -> Json:
     return schema
 
 
-def crd(model: type[Resource]) -> Json:
-    """The CustomResourceDefinition of a resource: one version, a status subresource, columns."""
-    resource = model.resource
+def crd(*models: type[Resource]) -> Json:
+    """The CustomResourceDefinition of one kind: a version a model, each with a status subresource and columns.
+
+    The first model is the version that objects are stored in. Names and scope are the same in all. How objects become
+    those of another version is not said here. Raises SchemaError for what the API server would refuse.
+    """
+    resource = models[0].resource
+    _check_versions([model.resource for model in models])
     metadata: Json = {"name": resource.name, "labels": {"app.kubernetes.io/part-of": "runai-scheduler"}}
     if _PROTECTED_GROUP.search(resource.group):
         if not resource.protected_group_reason:
@@ -103,26 +109,38 @@ def crd(model: type[Resource]) -> Json:
                 "shortNames": list(resource.short_names),
             },
             "preserveUnknownFields": False,
-            "versions": [
-                {
-                    "name": resource.version,
-                    "served": True,
-                    "storage": True,
-                    "schema": {"openAPIV3Schema": structural(model)},
-                    "subresources": {"status": {}},
-                    "additionalPrinterColumns": [
-                        {
-                            "name": column.name,
-                            "type": column.type,
-                            "jsonPath": column.path,
-                            "description": column.description,
-                            **({"priority": column.priority} if column.priority else {}),
-                        }
-                        for column in resource.columns
-                    ],
-                }
-            ],
+            "versions": [_version(model, is_stored=model is models[0]) for model in models],
         },
+    }
+
+
+def _check_versions(resources: list[ResourceType]) -> None:
+    """Versions of one kind differ in what is in an object, not in what the kind is called and where it lives."""
+    first = resources[0]
+    for one in resources[1:]:
+        if replace(one, version=first.version, columns=first.columns) != first:
+            raise SchemaError(f"{first.kind} {one.version}: names, scope and group are those of {first.version}")
+    if len({one.version for one in resources}) < len(resources):
+        raise SchemaError(f"{first.kind}: two models of one version")
+
+
+def _version(model: type[Resource], *, is_stored: bool) -> Json:
+    return {
+        "name": model.resource.version,
+        "served": True,
+        "storage": is_stored,
+        "schema": {"openAPIV3Schema": structural(model)},
+        "subresources": {"status": {}},
+        "additionalPrinterColumns": [
+            {
+                "name": column.name,
+                "type": column.type,
+                "jsonPath": column.path,
+                "description": column.description,
+                **({"priority": column.priority} if column.priority else {}),
+            }
+            for column in model.resource.columns
+        ],
     }
 
 

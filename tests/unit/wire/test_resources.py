@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any, ClassVar
 
@@ -16,13 +17,12 @@ from pydantic import ConfigDict, Field
 from extender.errors import MalformedError
 from extender.model.names import ProjectName
 from extender.model.queue import PodGroup, Quota
+from extender.wire.manifests.definitions import MODELS, crds, definition
 from extender.wire.resources import (
-    MODELS,
     Resource,
     ResourceType,
     SchemaError,
     crd,
-    crds,
     milli,
     parse_department,
     parse_podgroup,
@@ -378,16 +378,16 @@ def test_what_is_served() -> None:
 
 @pytest.mark.parametrize("one", crds(), ids=lambda one: one["metadata"]["name"])
 def test_columns_point_at_fields(one: Json) -> None:
-    version = one["spec"]["versions"][0]
-    assert version["subresources"] == {"status": {}}
-    for column in version["additionalPrinterColumns"]:
-        if column["jsonPath"] == ".metadata.creationTimestamp":
-            continue
-        node = version["schema"]["openAPIV3Schema"]
-        for step in column["jsonPath"].removeprefix(".").split("."):
-            name, is_list, _ = step.partition("[0]")
-            node = node["properties"][name]["items"] if is_list else node["properties"][name]
-        assert node["type"] == column["type"]
+    for version in one["spec"]["versions"]:
+        assert version["subresources"] == {"status": {}}
+        for column in version["additionalPrinterColumns"]:
+            if column["jsonPath"] == ".metadata.creationTimestamp":
+                continue
+            node = version["schema"]["openAPIV3Schema"]
+            for step in column["jsonPath"].removeprefix(".").split("."):
+                name, is_list, _ = step.partition("[0]")
+                node = node["properties"][name]["items"] if is_list else node["properties"][name]
+            assert node["type"] == column["type"]
 
 
 def test_a_protected_group_carries_its_reason() -> None:
@@ -518,3 +518,56 @@ class Protected(Base):
 def test_a_protected_group_without_a_reason_is_refused() -> None:
     with pytest.raises(SchemaError, match=r"the group x\.k8s\.io is protected"):
         crd(Protected)
+
+
+# Several versions of one kind.
+
+
+class New(Base):
+    """As it is stored."""
+
+    resource: ClassVar[ResourceType] = ResourceType("run.ai", "v2", "Base", "bases", (), False, ())
+    spec: Empty = Field(default_factory=Empty, description="The new spec.")
+
+
+class Old(Base):
+    """As it was."""
+
+    resource: ClassVar[ResourceType] = replace(New.resource, version="v1")
+    spec: Empty = Field(default_factory=Empty, description="The old spec.")
+
+
+def test_the_first_version_is_stored_and_the_webhook_makes_the_others() -> None:
+    spec = definition(New, Old)["spec"]
+    assert [(one["name"], one["served"], one["storage"]) for one in spec["versions"]] == [
+        ("v2", True, True),
+        ("v1", True, False),
+    ]
+    specs = [one["schema"]["openAPIV3Schema"]["properties"]["spec"]["description"] for one in spec["versions"]]
+    assert specs == ["The new spec.", "The old spec."]
+    service = {"namespace": "runai", "name": "runai-scheduler-admission", "port": 443, "path": "/admission/convert"}
+    assert spec["conversion"] == {
+        "strategy": "Webhook",
+        "webhook": {"conversionReviewVersions": ["v1"], "clientConfig": {"service": service}},
+    }
+
+
+def test_one_version_needs_no_conversion() -> None:
+    assert definition(New) == crd(New)
+    assert "conversion" not in crd(New)["spec"]
+
+
+class Elsewhere(Base):
+    """Called otherwise."""
+
+    resource: ClassVar[ResourceType] = replace(New.resource, version="v1", short_names=("ba",))
+
+
+def test_versions_that_are_called_otherwise_are_refused() -> None:
+    with pytest.raises(SchemaError, match="Base v1: names, scope and group are those of v2"):
+        crd(New, Elsewhere)
+
+
+def test_a_version_twice_is_refused() -> None:
+    with pytest.raises(SchemaError, match="Base: two models of one version"):
+        crd(New, New)
