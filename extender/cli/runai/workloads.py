@@ -1,0 +1,110 @@
+"""Workload resources as the API server has them, and `runai list workloads`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from extender.cli.runai.output import table
+from extender.cli.runai.session import (
+    DeploymentOption,
+    DistributedOption,
+    InferenceOption,
+    InteractiveOption,
+    KubeconfigOption,
+    Place,
+    ProjectOption,
+    connect,
+    find_place,
+    kind_of,
+    run,
+)
+from extender.errors import NotFoundError, UnauthorizedError
+from extender.kube.client import KubeClient
+from extender.model.names import RUN_AI_GROUP, SYSTEM_NAMESPACE
+from extender.model.workload import WorkloadKind
+from extender.wire.workloads import STORED
+
+Json = dict[str, Any]
+
+GLOBAL = "(global)"
+_COLUMNS = ("WORKLOAD", "USAGE", "PROJECT/GLOBAL")
+_FIRST_GAP = 4
+
+
+def list_workloads(
+    interactive: InteractiveOption = False,
+    inference: InferenceOption = False,
+    distributed: DistributedOption = False,
+    deployment: DeploymentOption = False,
+    project: ProjectOption = None,
+    kubeconfig: KubeconfigOption = None,
+) -> None:
+    """List the workload resources of a project, and the templates of all projects; of training unless a flag says."""
+
+    async def listed() -> str:
+        kind = kind_of(interactive=interactive, inference=inference, distributed=distributed, deployment=deployment)
+        async with await connect(kubeconfig) as client:
+            place = await find_place(client, project, kubeconfig)
+            own, _ = await client.list(workloads_path(kind, place.namespace))
+            return rendered(place, own, await _templates_of_all(client, kind))
+
+    typer.echo(run(listed()), nl=False)
+
+
+def rendered(place: Place, own: list[Json], templates: list[Json]) -> str:
+    """The table: those of the project by name, then the templates of all projects by name."""
+    rows = [*_rows(own, place.project), *_rows(templates, GLOBAL)]
+    return table([_COLUMNS, *rows], first_gap=_FIRST_GAP)
+
+
+def workloads_path(kind: WorkloadKind, namespace: str, name: str | None = None, *, version: str = STORED) -> str:
+    """The path of a collection, or with `name` of one object."""
+    path = f"/apis/{RUN_AI_GROUP}/{version}/namespaces/{namespace}/{kind.workloads}"
+    return path if name is None else f"{path}/{name}"
+
+
+def usage(workload: Json) -> str:
+    return str((workload.get("spec") or {}).get("usage") or "Submit")
+
+
+async def find_workload(client: KubeClient, kind: WorkloadKind, place: Place, name: str) -> tuple[str, Json]:
+    """The namespace and the object: of the project, else a template of all projects, as a base workload is found.
+
+    Raises NotFoundError, which names the kind that has it when another one does.
+    """
+    for namespace in (place.namespace, SYSTEM_NAMESPACE):
+        found = await _get(client, kind, namespace, name)
+        if found is not None and (namespace == place.namespace or usage(found) == "Template"):
+            return namespace, found
+    sentence = f"the {kind.workload} {name} does not exist in project {place.project}"
+    for other in WorkloadKind:
+        if other is not kind and await _get(client, other, place.namespace, name) is not None:
+            flag = "without a flag" if other is WorkloadKind.TRAINING else f"by --{other.lower()}"
+            raise NotFoundError(f"{sentence}, but the {other.workload} {name} does: ask for it {flag}", status=404)
+    raise NotFoundError(f"{sentence}. If it exists in a different project, use -p <project-name>", status=404)
+
+
+async def _get(client: KubeClient, kind: WorkloadKind, namespace: str, name: str) -> Json | None:
+    try:
+        return await client.get(workloads_path(kind, namespace, name))
+    except NotFoundError:
+        return None
+    except UnauthorizedError:
+        if namespace != SYSTEM_NAMESPACE:
+            raise
+        return None  # who may not read the templates of all projects has none
+
+
+async def _templates_of_all(client: KubeClient, kind: WorkloadKind) -> list[Json]:
+    try:
+        found, _ = await client.list(workloads_path(kind, SYSTEM_NAMESPACE))
+    except UnauthorizedError as error:
+        typer.echo(f"runai: the templates of all projects are not listed: {error}", err=True)
+        return []
+    return [one for one in found if usage(one) == "Template"]
+
+
+def _rows(workloads: list[Json], belongs_to: str) -> list[tuple[str, ...]]:
+    return sorted((one["metadata"]["name"], usage(one), belongs_to) for one in workloads)
