@@ -95,14 +95,14 @@ GPU_REPAIRS = Counter(
 )
 ADMISSION_SECONDS = Histogram(
     "runai_admission_duration_seconds",
-    "Time from the last byte of an AdmissionReview to its answer.",
+    "Time from the last byte of an AdmissionReview or ConversionReview to its answer.",
     ["webhook"],
     buckets=_LATENCY,
     registry=REGISTRY,
 )
 ADMISSIONS = Counter(
     "runai_admission_reviews_total",
-    "AdmissionReviews by webhook and outcome: allowed, patched, refused, malformed, error.",
+    "Reviews by webhook and outcome: allowed, patched, converted, refused, malformed, error.",
     ["webhook", "outcome"],
     registry=REGISTRY,
 )
@@ -144,9 +144,9 @@ for _outcome in ("stored", "refused", "gone", "unknown"):
 for _why in Why:
     if _why is not Why.UNUSED:
         GPU_REPAIRS.labels(_why.value)
-for _webhook in ("mutate", "validate"):
+for _webhook, _good in (("mutate", ("allowed", "patched")), ("validate", ("allowed",)), ("convert", ("converted",))):
     ADMISSION_SECONDS.labels(_webhook)
-    for _outcome in ("allowed", "patched", "refused", "malformed", "error"):
+    for _outcome in (*_good, "refused", "malformed", "error"):
         ADMISSIONS.labels(_webhook, _outcome)
 for _work in (Work.INTERACTIVE, Work.TRAINING):
     TIMED_OUT.labels(_work.value)

@@ -1,4 +1,4 @@
-"""The admission webhook over HTTP(S): AdmissionReviews in and out, stateless, the same from every replica.
+"""The webhooks over HTTP(S): AdmissionReviews and ConversionReviews in and out, stateless, the same from every replica.
 
 A body that is no review is a 400 and an error of ours a 500: then the failure policy of the configuration decides.
 Everything else is a 200 with the verdict inside.
@@ -18,15 +18,20 @@ from extender.admission import rules
 from extender.admission.pods import Context
 from extender.errors import MalformedError
 from extender.wire import admission as wire
+from extender.wire import conversion
 from extender.wire.admission import Answer, Review
+from extender.workloads.conversion import convert
 
 _BODY_S = 3.0  # the API server itself waits no longer (timeoutSeconds)
+
+# A request's body → what came of it, for the metric, and the reply. Raises MalformedError when it is no review.
+Answering = Callable[[bytes], Awaitable[tuple[str, bytes]]]
 
 log = logs.get("admission")
 
 
 class Webhook:
-    """Routes `/admission/mutate` and `/admission/validate`.
+    """Routes `/admission/mutate`, `/admission/validate` and `/admission/convert`.
 
     is_enforced: whether a namespace makes every pod in it ours. settings: what is the same for all requests.
     """
@@ -40,13 +45,12 @@ class Webhook:
 
     def app(self) -> web.Application:
         app = web.Application(client_max_size=self._max_body_bytes)
-        app.router.add_post("/admission/mutate", self._handler("mutate", self._mutate))
-        app.router.add_post("/admission/validate", self._handler("validate", self._validate))
+        app.router.add_post("/admission/mutate", self._handler("mutate", _reviewing("mutate", self._mutate)))
+        app.router.add_post("/admission/validate", self._handler("validate", _reviewing("validate", self._validate)))
+        app.router.add_post("/admission/convert", self._handler("convert", _converted))
         return app
 
-    def _handler(
-        self, webhook: str, decide: Callable[[Review], Awaitable[Answer]]
-    ) -> Callable[[web.Request], Awaitable[web.Response]]:
+    def _handler(self, webhook: str, answer: Answering) -> Callable[[web.Request], Awaitable[web.Response]]:
         seconds = metrics.ADMISSION_SECONDS.labels(webhook)
 
         def count(outcome: str) -> None:
@@ -64,26 +68,20 @@ class Webhook:
                 raise
             started = time.perf_counter()
             try:
-                review = wire.decode_review(body)
+                outcome, reply = await answer(body)
             except MalformedError as error:
                 count("malformed")
                 log.warning("malformed", verb=webhook, cause=str(error))
                 raise web.HTTPBadRequest(text=f"malformed {webhook} request: {error}\n") from error
-            try:
-                answer = await decide(review)
-            except MalformedError as error:
-                count("malformed")
-                log.warning("malformed", verb=webhook, cause=str(error))
-                return _reply(wire.encode_unreadable(review.uid, str(error)))
             except Exception as error:
                 # A request must never cost the next one, and its sender gets no traceback.
                 count("error")
                 log.exception("admission_failed", verb=webhook)
                 raise web.HTTPInternalServerError(text="internal error, see the log of the webhook\n") from error
-            count("refused" if answer.refusals else "patched" if answer.patch else "allowed")
-            seconds.observe(time.perf_counter() - started)
-            log.debug("admission", verb=webhook, kind=review.kind, reason="; ".join(answer.refusals))
-            return _reply(wire.encode_answer(review.uid, answer))
+            count(outcome)
+            if outcome != "malformed":
+                seconds.observe(time.perf_counter() - started)
+            return web.Response(body=reply, content_type="application/json")
 
         return handle
 
@@ -98,5 +96,29 @@ class Webhook:
         return replace(self._settings, namespace=review.namespace, enforced=enforced, request_uid=review.uid)
 
 
-def _reply(body: bytes) -> web.Response:
-    return web.Response(body=body, content_type="application/json")
+def _reviewing(webhook: str, decide: Callable[[Review], Awaitable[Answer]]) -> Answering:
+    """An AdmissionReview with the verdict of `decide`."""
+
+    async def answer(body: bytes) -> tuple[str, bytes]:
+        review = wire.decode_review(body)
+        try:
+            verdict = await decide(review)
+        except MalformedError as error:
+            log.warning("malformed", verb=webhook, cause=str(error))
+            return "malformed", wire.encode_unreadable(review.uid, str(error))
+        log.debug("admission", verb=webhook, kind=review.kind, reason="; ".join(verdict.refusals))
+        outcome = "refused" if verdict.refusals else "patched" if verdict.patch else "allowed"
+        return outcome, wire.encode_answer(review.uid, verdict)
+
+    return answer
+
+
+async def _converted(body: bytes) -> tuple[str, bytes]:
+    """A ConversionReview with the objects in the version asked for, or with the reason why one of them is in none."""
+    asked = conversion.decode_conversion(body)
+    try:
+        objects = [convert(one, asked.version) for one in asked.objects]
+    except MalformedError as error:
+        log.warning("not_converted", verb="convert", cause=str(error))
+        return "refused", conversion.encode_failed(asked.uid, str(error))
+    return "converted", conversion.encode_converted(asked.uid, objects)
