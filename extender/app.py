@@ -45,6 +45,7 @@ from extender.servers.operations import Operations
 from extender.servers.verbs import Verbs
 from extender.settings import Settings
 from extender.wire.manifests import names as installed
+from extender.wire.manifests.definitions import converted
 
 _DRAIN_S = 20.0
 _NO_GC_S = 60.0
@@ -223,6 +224,7 @@ class Service:
                 # Loopback, for whoever runs us beside the API server or looks through a port-forward.
                 hosts=(f"{service}.svc", f"{service}.svc.cluster.local", service, "localhost", "127.0.0.1"),
                 configurations=installed.WEBHOOKS,
+                definitions=converted(),
             )
         enforced = EnforcedNamespaces(client)
         context = Context(

@@ -1,8 +1,8 @@
 """The certificate that the admission webhook serves with, kept fresh without a restart.
 
 Two sources: files that somebody else renews (an administrator, cert-manager), or a Secret that the replicas share and
-renew themselves (`authority`), with the authorities patched into the webhook configurations. Both load into one live
-TLS context: handshakes under way keep the old certificate, new ones get the new.
+renew themselves (`authority`), with the authorities patched into whatever sends the API server to us. Both load into
+one live TLS context: handshakes under way keep the old certificate, new ones get the new.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ _ROUND_EVERY_S = 10.0  # a configuration applied without its bundle fails closed
 _FIRST_ROUND_RETRY_S = 0.5
 _MOST_TRIES = 5
 _CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1"
+_DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 # Secret keys; the first two are those of the type kubernetes.io/tls.
 _CERTIFICATE, _KEY, _BUNDLE, _AUTHORITY_KEY = "tls.crt", "tls.key", "ca.crt", "ca.key"
 
@@ -93,8 +94,9 @@ class FileCertificate:
 class OwnCertificate:
     """Signed by ourselves, shared through one Secret: whoever comes first makes it, the others read it.
 
-    secret: its name. hosts: what the certificate is for. configurations: the name of both webhook configurations,
-    whose caBundle is kept equal to the Secret's `ca.crt`. now: Unix time.
+    secret: its name. hosts: what the certificate is for. now: Unix time.
+    configurations: the name of both webhook configurations, definitions: those of the CustomResourceDefinitions with a
+    conversion, whose caBundles are kept equal to the Secret's `ca.crt`.
     """
 
     def __init__(
@@ -105,13 +107,18 @@ class OwnCertificate:
         secret: str,
         hosts: tuple[str, ...],
         configurations: str,
+        definitions: tuple[str, ...] = (),
         now: Callable[[], float] = time.time,
     ) -> None:
         self._client = client
         self._namespace = namespace
         self._secret = secret
         self._hosts = hosts
-        self._configurations = configurations
+        hooks = ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
+        self._trusting = [
+            *(f"{_CONFIGURATIONS}/{kind}/{configurations}" for kind in hooks),
+            *(f"{_DEFINITIONS}/{name}" for name in definitions),
+        ]
         self._now = now
         self.context = _empty_context()
         self.ready = asyncio.Event()
@@ -142,8 +149,8 @@ class OwnCertificate:
         """Once: renew what is due, have it trusted, serve it. Raises ApiError when the Secret is out of reach."""
         material = await self._shared()
         # Trusted before it is served; `authority` leaves other replicas an hour for the same.
-        for kind in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations"):
-            await self._trust(kind, material.bundle)
+        for path in self._trusting:
+            await self._trust(path, material.bundle)
         if material != self._loaded:
             _load(self.context, material.certificate, material.key)
             self._loaded = material
@@ -190,32 +197,44 @@ class OwnCertificate:
             await self._client.create("/api/v1/namespaces", namespace)
             await self._client.create(path, secret)
 
-    async def _trust(self, kind: str, bundle: bytes) -> None:
-        path = f"{_CONFIGURATIONS}/{kind}/{self._configurations}"
-        text = base64.b64encode(bundle).decode()
+    async def _trust(self, path: str, bundle: bytes) -> None:
         try:
-            found = await self._client.get(path)
-            patch: list[Json] = []
-            for index, webhook in enumerate(found.get("webhooks") or ()):
-                if webhook["clientConfig"].get("caBundle") != text:
-                    # By position, so only while that position is still the same webhook.
-                    patch += [
-                        {"op": "test", "path": f"/webhooks/{index}/name", "value": webhook["name"]},
-                        {"op": "add", "path": f"/webhooks/{index}/clientConfig/caBundle", "value": text},
-                    ]
+            patch = _trust_patch(await self._client.get(path), base64.b64encode(bundle).decode())
             if patch:
                 await self._client.patch(path, patch, kind="json")
-                log.info("bundle_patched", kind=kind)
-            self._complain(kind, "")
+                log.info("bundle_patched", kind=_named(path))
+            self._complain(_named(path), "")
         except ApiError as error:
             # Perhaps not installed yet, or kept by somebody else: said once, tried again next round.
-            self._complain(kind, error.message)
+            self._complain(_named(path), error.message)
 
     def _complain(self, about: str, cause: str) -> None:
         """Log a trouble when it begins or changes, not in every round."""
         if cause and self._complaints.get(about) != cause:
             log.warning("bundle_not_patched" if about != "secret" else "certificate_unreachable", cause=cause)
         self._complaints[about] = cause
+
+
+def _trust_patch(found: Json, bundle: str) -> list[Json]:
+    """The JSON patch that puts `bundle` into a webhook configuration or a CustomResourceDefinition; none when it is."""
+    patch: list[Json] = []
+    for index, webhook in enumerate(found.get("webhooks") or ()):
+        if webhook["clientConfig"].get("caBundle") != bundle:
+            # By position, so only while that position is still the same webhook.
+            patch += [
+                {"op": "test", "path": f"/webhooks/{index}/name", "value": webhook["name"]},
+                {"op": "add", "path": f"/webhooks/{index}/clientConfig/caBundle", "value": bundle},
+            ]
+    # Nothing where the API server converts by itself: an older release of ours, perhaps.
+    webhook = ((found.get("spec") or {}).get("conversion") or {}).get("webhook")
+    if webhook and webhook["clientConfig"].get("caBundle") != bundle:
+        patch.append({"op": "add", "path": "/spec/conversion/webhook/clientConfig/caBundle", "value": bundle})
+    return patch
+
+
+def _named(path: str) -> str:
+    """How logs call it: plural and name."""
+    return "/".join(path.split("/")[-2:])
 
 
 def _empty_context() -> ssl.SSLContext:

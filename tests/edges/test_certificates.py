@@ -14,10 +14,12 @@ from typing import Any
 import orjson
 import pytest
 from aiohttp import web
+from cryptography import x509
 
 from extender import metrics
-from extender.controllers.authority import Material, expiry_of, renewed
+from extender.controllers.authority import AUTHORITY_LIFE_S, Material, expiry_of, renewed
 from extender.controllers.certificates import FileCertificate, OwnCertificate
+from extender.emulator.patching import json_patch
 from extender.errors import ConfigError, MalformedError, UnavailableError
 from extender.servers.listener import Listener
 from tests.edges.stub import StubApi, reply
@@ -106,7 +108,7 @@ def test_files_that_cannot_be_used_at_first_are_a_mistake_of_the_settings(files:
 
 
 class Store:
-    """An API server that holds one Secret and both configurations, with conflicts."""
+    """An API server that holds one Secret, both configurations and definitions, with conflicts."""
 
     def __init__(self, api: StubApi) -> None:
         self.client = api.client
@@ -138,10 +140,7 @@ class Store:
                 return await reply({"message": "modified"}, 409)(request)
             self.put(path, value)
         else:
-            for operation in value:
-                if operation["op"] == "add":
-                    index = int(operation["path"].split("/")[2])
-                    self.objects[path]["webhooks"][index]["clientConfig"]["caBundle"] = operation["value"]
+            self.objects[path] = json_patch(self.objects[path], value)
         return await reply(self.objects[path])(request)
 
     def put(self, path: str, obj: Any) -> None:
@@ -166,9 +165,15 @@ async def store() -> AsyncIterator[Store]:
         yield made
 
 
-def own(store: Store, now: float = NOW) -> OwnCertificate:
+def own(store: Store, now: float = NOW, definitions: tuple[str, ...] = ()) -> OwnCertificate:
     return OwnCertificate(
-        store.client, namespace="runai", secret="tls", hosts=HOSTS, configurations="hooks", now=lambda: now
+        store.client,
+        namespace="runai",
+        secret="tls",
+        hosts=HOSTS,
+        configurations="hooks",
+        definitions=definitions,
+        now=lambda: now,
     )
 
 
@@ -223,6 +228,46 @@ async def test_a_configuration_that_lost_its_bundle_gets_it_again(store: Store) 
     store.objects[HOOKS[1]]["webhooks"][0]["clientConfig"]["caBundle"] = "b2xk"
     await replica.round()
     assert bundles(store) == {store.objects[SECRET]["data"]["ca.crt"]}
+
+
+DEFINITION = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/"
+
+
+def definition(name: str, **webhook: Any) -> Any:
+    conversion = {"strategy": "Webhook", "webhook": webhook} if webhook else {"strategy": "None"}
+    return {"metadata": {"name": name}, "spec": {"group": "run.ai", "conversion": conversion}}
+
+
+async def test_definitions_that_are_converted_by_us_get_the_bundle_and_others_nothing(store: Store) -> None:
+    names = ("a.run.ai", "missing.run.ai", "old.run.ai", "b.run.ai")
+    for name in ("a.run.ai", "b.run.ai"):
+        store.objects[DEFINITION + name] = definition(name, clientConfig={"service": {}})
+    store.objects[f"{DEFINITION}old.run.ai"] = definition("old.run.ai")
+    replica = own(store, definitions=names)
+
+    def given(name: str) -> Any:
+        return store.objects[DEFINITION + name]["spec"]["conversion"].get("webhook")
+
+    for _ in range(2):
+        await replica.round()
+        bundle = store.objects[SECRET]["data"]["ca.crt"]
+        assert given("a.run.ai") == given("b.run.ai") == {"clientConfig": {"service": {}, "caBundle": bundle}}
+        assert given("old.run.ai") is None
+        # Applied anew, without the bundle.
+        store.objects[f"{DEFINITION}a.run.ai"] = definition("a.run.ai", clientConfig={"service": {}})
+
+
+async def test_a_definition_trusts_old_and_new_while_the_authority_changes(store: Store) -> None:
+    store.objects[f"{DEFINITION}a.run.ai"] = definition("a.run.ai", clientConfig={"service": {}})
+    await own(store, definitions=("a.run.ai",)).round()
+    before = store.objects[SECRET]["data"]["ca.crt"]
+    # Two thirds of the authority's life later.
+    await own(store, NOW + AUTHORITY_LIFE_S * 0.7, definitions=("a.run.ai",)).round()
+    (old,) = x509.load_pem_x509_certificates(base64.b64decode(before))
+    client = store.objects[f"{DEFINITION}a.run.ai"]["spec"]["conversion"]["webhook"]["clientConfig"]
+    trusted = x509.load_pem_x509_certificates(base64.b64decode(client["caBundle"]))
+    assert len(trusted) == 2
+    assert trusted[1] == old
 
 
 async def test_configurations_out_of_reach_do_not_keep_it_from_serving(store: Store) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from extender.model import names
 from extender.model.names import POD_GROUP_GROUP, RUN_AI_GROUP
 from extender.wire.grouping import WORKLOADS
+from extender.wire.manifests.definitions import converted
 from extender.wire.manifests.names import (
     ADMISSION_SECRET,
     LEASE,
@@ -130,6 +131,7 @@ def _services() -> list[Json]:
                     ("get", "patch"),
                     only=(WEBHOOKS,),
                 ),
+                *_rules_of_definitions(),
             ],
         },
         _cluster_binding(_ADMISSION, _ADMISSION, SERVICES),
@@ -145,6 +147,13 @@ def _services() -> list[Json]:
         },
         _binding(_ADMISSION, _ADMISSION, NAMESPACE, SERVICES),
     ]
+
+
+def _rules_of_definitions() -> list[Json]:
+    """The same in the definitions of the kinds that the webhook converts."""
+    only = converted()
+    # A rule without names would be one for every definition.
+    return [_rule("apiextensions.k8s.io", ("customresourcedefinitions",), ("get", "patch"), only=only)] if only else []
 
 
 def flow_schemas() -> list[Json]:

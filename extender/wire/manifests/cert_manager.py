@@ -1,11 +1,13 @@
 """A kustomize component for clusters with cert-manager: it makes the webhook's certificate, we only read the files.
 
 cert-manager renews the Secret, the kubelet swaps the mounted files, and the webhook loads them without a restart; its
-CA injector keeps `caBundle` of both configurations. Our own Secret and its renewal are then unused.
+CA injector keeps `caBundle` of both configurations and of the definitions that we convert for. Our own Secret and its
+renewal are then unused.
 """
 
 from __future__ import annotations
 
+from extender.wire.manifests.definitions import converted
 from extender.wire.manifests.names import (
     ADMISSION_SECRET,
     ADMISSION_SERVICE,
@@ -57,6 +59,14 @@ def patches() -> list[Json]:
         }
         for kind in ("Mutating", "Validating")
     ]
+    definitions = [
+        {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": name, "annotations": dict(injected)},
+        }
+        for name in converted()
+    ]
     container = {
         "name": "services",
         "env": [
@@ -78,4 +88,4 @@ def patches() -> list[Json]:
             }
         },
     }
-    return [*configurations, deployment]
+    return [*configurations, *definitions, deployment]

@@ -17,10 +17,12 @@ MODELS: tuple[type[Resource], ...] = resources.MODELS
 
 def crds() -> list[Json]:
     """Every CustomResourceDefinition, sorted by name; fresh objects that the caller may change."""
-    kinds: dict[str, list[type[Resource]]] = {}
-    for model in MODELS:
-        kinds.setdefault(model.resource.name, []).append(model)
-    return [definition(*versions) for _, versions in sorted(kinds.items())]
+    return [definition(*versions) for _, versions in sorted(_kinds().items())]
+
+
+def converted() -> tuple[str, ...]:
+    """The names of the CustomResourceDefinitions with several versions, sorted: those that must trust our webhook."""
+    return tuple(sorted(name for name, versions in _kinds().items() if len(versions) > 1))
 
 
 def definition(*versions: type[Resource]) -> Json:
@@ -31,3 +33,11 @@ def definition(*versions: type[Resource]) -> Json:
         webhook = {"conversionReviewVersions": ["v1"], "clientConfig": client_config("convert")}
         one["spec"]["conversion"] = {"strategy": "Webhook", "webhook": webhook}
     return one
+
+
+def _kinds() -> dict[str, list[type[Resource]]]:
+    """The versions of each kind, by the name of its CustomResourceDefinition."""
+    kinds: dict[str, list[type[Resource]]] = {}
+    for model in MODELS:
+        kinds.setdefault(model.resource.name, []).append(model)
+    return kinds

@@ -12,8 +12,13 @@ from typing import Any
 import pytest
 import yaml
 
+from extender.model.workload import WorkloadKind
 from extender.wire.grouping import WORKLOADS
-from extender.wire.manifests import configuration, files, render, to_yaml, write
+from extender.wire.manifests import cert_manager, configuration, definitions, files, render, to_yaml, write
+from extender.wire.manifests.access import access
+from extender.wire.manifests.definitions import converted
+from extender.wire.resources import Project
+from extender.wire.workloads import VERSIONS, workload
 
 Json = dict[str, Any]
 
@@ -201,14 +206,17 @@ def test_pods_are_made_in_the_namespace_of_reservations_only() -> None:
 
 def test_the_webhook_may_place_nothing_and_touch_one_secret() -> None:
     hooks = {"mutatingwebhookconfigurations", "validatingwebhookconfigurations"}
+    converting = ["customresourcedefinitions"] if converted() else []
     assert granted_to("admission") == {
         *(("", "namespaces", verb) for verb in ("get", "list", "watch")),
         *(("", "secrets", verb) for verb in ("create", "get", "update")),
         *(("admissionregistration.k8s.io", one, verb) for one in hooks for verb in ("get", "patch")),
+        *(("apiextensions.k8s.io", one, verb) for one in converting for verb in ("get", "patch")),
     }
     for name, rule in rules():
         if name == ADMISSION and rule["verbs"] != ["create"] and rule["resources"] != ["namespaces"]:
-            assert rule["resourceNames"] in (["runai-scheduler-admission-tls"], ["runai-scheduler"])
+            names = list(converted()) if rule["resources"] == converting else ["runai-scheduler"]
+            assert rule["resourceNames"] in (["runai-scheduler-admission-tls"], names)
     (role,) = [one for one in of_kind("Role") if one["metadata"]["name"] == ADMISSION]
     assert role["metadata"]["namespace"] == "runai"
 
@@ -465,3 +473,23 @@ def test_the_kube_scheduler_configuration() -> None:
             {**both, "bindVerb": "bind", "httpTimeout": "60s"},
         ],
     }
+
+
+def test_kinds_of_several_versions_trust_the_webhook(monkeypatch: pytest.MonkeyPatch) -> None:
+    two = [workload(WorkloadKind.TRAINING, version) for version in VERSIONS]
+    monkeypatch.setattr(definitions, "MODELS", (Project, *two))
+    assert converted() == ("trainingworkloads.run.ai",)
+    (only,) = [
+        rule["resourceNames"]
+        for role in access()
+        for rule in role.get("rules", ())
+        if rule["resources"] == ["customresourcedefinitions"]
+    ]
+    assert only == ["trainingworkloads.run.ai"]
+    (injected,) = [one for one in cert_manager.patches() if one["kind"] == "CustomResourceDefinition"]
+    assert injected["metadata"] == {
+        "name": "trainingworkloads.run.ai",
+        "annotations": {"cert-manager.io/inject-ca-from": "runai/runai-scheduler-admission"},
+    }
+    monkeypatch.setattr(definitions, "MODELS", (Project,))
+    assert not any("customresourcedefinitions" in str(role) for role in access()), "no names would mean every name"
