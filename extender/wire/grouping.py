@@ -10,9 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from extender.cluster.grouping import group_name
-from extender.model import names
+from extender.model import durations, names
 from extender.model.pod import Owner, Pod
-from extender.wire import durations
 
 Json = dict[str, Any]
 

@@ -24,8 +24,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from extender.errors import MalformedError
-from extender.model import timestamps
-from extender.wire import durations
+from extender.model import durations, timestamps
 
 STORED_ONLY = "This version stores the value but does not enforce it yet."
 """The one sentence that marks a field which is accepted for a later version."""

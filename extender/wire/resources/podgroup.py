@@ -12,9 +12,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from extender.model import queue
+from extender.model import durations, queue
 from extender.model.names import POD_GROUP_GROUP, ProjectName
-from extender.wire import durations
 from extender.wire.resources.parts import (
     AGE,
     STORED_ONLY,

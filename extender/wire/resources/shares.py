@@ -10,9 +10,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from extender.model import durations
 from extender.model.names import DEFAULT_POOL
 from extender.model.queue import Queue, Quota, Weights
-from extender.wire import durations
 from extender.wire.resources.parts import (
     UNLIMITED,
     Count,

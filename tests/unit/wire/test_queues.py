@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from extender.errors import MalformedError
+from extender.model import durations
 from extender.model.queue import (
     Department,
     PodGroup,
@@ -19,7 +20,6 @@ from extender.model.queue import (
     Weights,
     Work,
 )
-from extender.wire import durations
 from extender.wire.resources import parse_department, parse_podgroup, parse_project, parse_topology
 
 Json = dict[str, Any]

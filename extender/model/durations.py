@@ -22,7 +22,12 @@ _SECONDS = {
 
 def seconds(text: str) -> float:
     """The duration in seconds. Raises ValueError for anything that is not one."""
+    return float(exact_seconds(text))
+
+
+def exact_seconds(text: str) -> Decimal:
+    """The same without rounding. Raises ValueError."""
     if not _WHOLE.fullmatch(text):
         raise ValueError(f'not a duration, as in "30s" or "1h30m": {text[:60]!r}')
     total = sum((Decimal(number) * _SECONDS[unit] for number, unit in _TERM.findall(text)), Decimal(0))
-    return float(-total if text.startswith("-") else total)
+    return -total if text.startswith("-") else total

@@ -1,0 +1,178 @@
+"""Values sets and policies against a slow, obvious reference, and on whatever JSON there is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extender.model.workload import Member, Parameter, Parameters, Type
+from extender.workloads.policy import problems
+from extender.workloads.values import compose
+
+Json = dict[str, Any]
+
+PARAMETERS: Parameters = {
+    "gpu": Parameter("gpu", Type.NUMBER),
+    "image": Parameter("image", Type.TEXT),
+    "size": Parameter("size", Type.QUANTITY),
+    "environment": Parameter("environment", Type.TEXT, itemized=True),
+    "ports": Parameter(
+        "ports",
+        Type.OBJECT,
+        itemized=True,
+        members={"container": Member("container", Type.INTEGER, required=True), "tool": Member("tool", Type.TEXT)},
+    ),
+}
+SCALARS, ITEMIZED = ("gpu", "image", "size"), ("environment", "ports")
+
+LABELS = st.sampled_from(["a", "b", "c"])
+PORTS = st.fixed_dictionaries(
+    {}, optional={"container": st.integers(1, 9), "tool": st.sampled_from(["x", "y"]) | st.none()}
+)
+VALUES = {
+    "gpu": st.sampled_from(["0", "1", "1.0", 2, "5", "x"]),
+    "image": st.sampled_from(["", "i", "j", 5]),
+    "size": st.sampled_from(["1G", "1000M", "2Gi", "x"]),
+    "environment": st.sampled_from(["x", "y", 1]),
+    "ports": PORTS,
+}
+
+
+def _entries(name: str) -> st.SearchStrategy[Json]:
+    entry = st.just({"deleted": True}) | st.builds(lambda value: {"value": value}, VALUES[name])
+    return st.builds(lambda found: {"items": found}, st.dictionaries(LABELS, entry, max_size=3))
+
+
+SPECS = st.fixed_dictionaries(
+    {},
+    optional={name: st.builds(lambda value: {"value": value}, VALUES[name] | st.none()) for name in SCALARS}
+    | {name: _entries(name) for name in ITEMIZED},
+)
+ITEM_RULES = st.fixed_dictionaries({}, optional={"canEdit": st.booleans(), "canRemove": st.booleans()})
+
+
+def _rules(**more: st.SearchStrategy[Any]) -> st.SearchStrategy[Json]:
+    return st.fixed_dictionaries({}, optional={"required": st.booleans(), "canEdit": st.booleans(), **more})
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> Json:
+    found: Json = {}
+    for name in SCALARS:
+        bounds = {"min": VALUES[name], "max": VALUES[name]} if name != "image" else {}
+        found[name] = {"rules": draw(_rules(**bounds)), "value": draw(VALUES[name] | st.none())}
+    for name in ITEMIZED:
+        labels = draw(st.lists(LABELS, unique=True))
+        items: Json = {label: {"rules": draw(ITEM_RULES), "value": draw(VALUES[name])} for label in labels}
+        found[name] = {"rules": {"canAdd": draw(st.booleans())}, "items": items}
+    if draw(st.booleans()):
+        found["ports"]["items"]["DEFAULTS"] = {"value": draw(PORTS)}
+        found["ports"]["itemRules"] = {"tool": draw(_rules())}
+    return found
+
+
+def naive(workload: Json, base: Json, policy: Json) -> Json:
+    """The values, as behaviour.md 12.2 says them step by step."""
+    result: Json = {}
+    for name in SCALARS:
+        for spec in (workload, base, policy):
+            value = spec.get(name, {}).get("value")
+            if value is not None:
+                result[name] = value
+                break
+    for name in ITEMIZED:
+        fill = policy.get(name, {}).get("items", {}).get("DEFAULTS", {}).get("value", {})
+        found: Json = {}
+        for label in "abc":
+            for spec in (policy, base, workload):
+                entry = spec.get(name, {}).get("items", {}).get(label, {})
+                if entry.get("deleted"):
+                    found.pop(label, None)
+                elif "value" in entry:
+                    found[label] = entry["value"]
+        if name == "ports":
+            for label, item in found.items():
+                whole = {member: value for member, value in item.items() if value is not None}
+                for member, value in fill.items():
+                    if value is not None and member not in whole:
+                        whole[member] = value
+                found[label] = whole
+        if found:
+            result[name] = found
+    return result
+
+
+@given(SPECS, SPECS, policies())
+def test_compose_is_what_the_steps_say(workload: Json, base: Json, policy: Json) -> None:
+    assert compose(PARAMETERS, workload, base, policy).values.plain() == naive(workload, base, policy)
+
+
+def over(upper: Json, lower: Json) -> Json:
+    """One spec that stands for two: entries by label, scalars by name."""
+    result = dict(lower)
+    for name, part in upper.items():
+        if name in ITEMIZED:
+            result[name] = {"items": {**lower.get(name, {}).get("items", {}), **part["items"]}}
+        elif part["value"] is not None:
+            result[name] = part
+    return result
+
+
+@given(SPECS, SPECS, policies())
+def test_two_sources_laid_over_each_other_are_one(workload: Json, base: Json, policy: Json) -> None:
+    policy["ports"]["items"].pop("DEFAULTS", None)
+    apart = compose(PARAMETERS, workload, base, policy).values.plain()
+    assert compose(PARAMETERS, over(workload, base), None, policy).values.plain() == apart
+    lower = over(base, {name: {key: part[key] for key in part if key != "rules"} for name, part in policy.items()})
+    bottom = {name: part for name, part in lower.items() if name in ITEMIZED or part["value"] is not None}
+    assert compose(PARAMETERS, workload, bottom, None).values.plain() == apart
+
+
+@given(SPECS, SPECS, policies())
+def test_violations_are_by_path_each_once_and_always_the_same(workload: Json, base: Json, policy: Json) -> None:
+    found = compose(PARAMETERS, workload, base, policy).violations
+    paths = [line.split(": ")[0] for line in found]
+    assert paths == sorted(paths)
+    assert len(set(found)) == len(found)
+    turned = [dict(reversed(one.items())) for one in (workload, base, policy)]
+    assert compose(PARAMETERS, *turned).violations == found
+
+
+@given(SPECS, policies())
+def test_what_passes_is_of_its_type_and_mandatory_members_are_there(workload: Json, policy: Json) -> None:
+    composed = compose(PARAMETERS, workload, None, policy)
+    if composed.violations:
+        return
+    for item in composed.values.plain().get("ports", {}).values():
+        assert isinstance(item["container"], int)
+
+
+@given(policies())
+def test_nothing_given_breaks_no_rule_of_a_policy_without_problems(policy: Json) -> None:
+    """A default that passes admission passes for everybody."""
+    if problems(PARAMETERS, policy):
+        return
+    lines = compose(PARAMETERS, {}, None, policy).violations
+    assert all(line.endswith(": cannot be blank") for line in lines)
+
+
+WORDS = """gpu image size ports environment usage rules value items itemRules required canEdit canAdd min max step
+options defaultFrom field factor container tool DEFAULTS a deleted"""
+KEYS = st.sampled_from(WORDS.split()) | st.text(max_size=3)
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8) | VALUES["size"]
+ANYTHING = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=25
+)
+OBJECTS = st.dictionaries(KEYS, ANYTHING, max_size=5)
+
+
+@given(ANYTHING)
+def test_problems_of_a_policy_are_found_in_any_json(spec: Any) -> None:
+    assert all(": " in line for line in problems(PARAMETERS, spec))
+
+
+@given(OBJECTS, OBJECTS, OBJECTS)
+def test_any_json_is_composed(workload: Json, base: Json, policy: Json) -> None:
+    assert all(": " in line for line in compose(PARAMETERS, workload, base, policy).violations)
