@@ -12,6 +12,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from extender import logs, metrics
+from extender.admission.defaults import Factors
 from extender.admission.pods import Context
 from extender.cluster.picture import Picture
 from extender.controllers.binder import Binder
@@ -227,12 +228,19 @@ class Service:
                 definitions=converted(),
             )
         enforced = EnforcedNamespaces(client)
+        factors = settings.admission.limit_range
         context = Context(
             "",
             gates=settings.admission.gates,
             guarded=settings.admission.guard_devices,
             sharing=settings.gpu_sharing.enabled,
             wires=settings.gpu_sharing.reservations,
+            factors=Factors(
+                cpu_request_milli=factors.cpu_default_request_gpu_factor,
+                memory_request_mib=factors.memory_default_request_gpu_factor,
+                cpu_limit_milli=factors.cpu_default_limit_gpu_factor,
+                memory_limit_mib=factors.memory_default_limit_gpu_factor,
+            ),
         )
         webhook = Webhook(enforced.is_enforced, context, max_body_bytes=settings.max_body_bytes)
         listener = Listener(webhook.app(), settings.admission_address, certificate.context)

@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -19,6 +29,7 @@ from pydantic_settings import (
 
 from extender.errors import ConfigError
 from extender.model import names
+from extender.model.amounts import cpu_milli, memory_mib
 from extender.packing.strategy import Strategy
 
 Role = Literal["extender", "admission"]
@@ -38,6 +49,49 @@ class PlacementSettings(BaseModel):
     cpu: Strategy = Field(Strategy.FRAGMENTATION, description="Strategy for pods without GPUs.")
 
 
+def _cpu_milli(value: object) -> int:
+    return cpu_milli(str(value), up=True)
+
+
+def _memory_mib(value: object) -> int:
+    return memory_mib(str(value), up=True)
+
+
+CpuMilli = Annotated[int, BeforeValidator(_cpu_milli), Field(ge=0)]
+MemoryMib = Annotated[int, BeforeValidator(_memory_mib), Field(ge=0)]
+
+
+class LimitRangeSettings(BaseModel):
+    """CPU and memory, by GPU, of containers that ask for GPUs and say nothing of either. All four or none; 0: nothing.
+
+    Quantities such as 1, 500m or 100Mi. Their names in camel case, as Run:ai documents them, are taken as well.
+    """
+
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+    cpu_default_request_gpu_factor: CpuMilli = Field(description="CPU requested.")
+    memory_default_request_gpu_factor: MemoryMib = Field(description="Memory requested.")
+    cpu_default_limit_gpu_factor: CpuMilli = Field(description="CPU at most.")
+    memory_default_limit_gpu_factor: MemoryMib = Field(description="Memory at most.")
+
+    @model_validator(mode="after")
+    def _limits_allow_requests(self) -> LimitRangeSettings:
+        for what in ("cpu", "memory"):
+            request, limit = (getattr(self, f"{what}_default_{which}_gpu_factor") for which in ("request", "limit"))
+            if 0 < limit < request:
+                raise ValueError(f"{what}_default_limit_gpu_factor is below {what}_default_request_gpu_factor")
+        return self
+
+
+def _documented_factors() -> LimitRangeSettings:
+    return LimitRangeSettings(
+        cpu_default_request_gpu_factor="1",
+        memory_default_request_gpu_factor="100Mi",
+        cpu_default_limit_gpu_factor="0",
+        memory_default_limit_gpu_factor="0",
+    )
+
+
 class AdmissionSettings(BaseModel):
     """What the webhook does to new pods."""
 
@@ -47,6 +101,11 @@ class AdmissionSettings(BaseModel):
     guard_devices: bool = Field(
         False,
         description="Refuse pods that set NVIDIA_VISIBLE_DEVICES themselves, and blind containers without a GPU.",
+    )
+    limit_range: LimitRangeSettings = Field(
+        default_factory=_documented_factors,
+        validation_alias=AliasChoices("limit_range", "limitRange"),
+        description="CPU and memory of containers that ask for GPUs and say nothing of either.",
     )
 
 

@@ -68,7 +68,7 @@ def wire(pod: Json, namespace: str, request_uid: str) -> None:
     has written it. request_uid: of the review, which tells pods apart that have no name yet.
     """
     annotations = pod["metadata"].get("annotations") or {}
-    container = _chosen(pod["spec"], annotations)
+    container = chosen(pod["spec"], annotations)
     if container is None:
         return  # the check says so
     name = _map_name(pod["metadata"], namespace, request_uid)
@@ -92,10 +92,16 @@ def unwire(template: Json) -> None:
             container["env"] = [one for one in container["env"] if _map_of(one) != name]
 
 
+def chosen(spec: Json, annotations: Json) -> Json | None:
+    """The container that has the part of a GPU: the one that the annotation names, else the first."""
+    asked = annotations.get(names.GPU_FRACTION_CONTAINER) or _first_container(spec)
+    return next((one for one in _containers(spec) if one.get("name") == asked), None)
+
+
 def container_error(pod: Json) -> str:
     """Why the container that is to have the part of a GPU is none of the pod's, "" when it is."""
     annotations = (pod.get("metadata") or {}).get("annotations") or {}
-    if _chosen(pod["spec"], annotations) is not None:
+    if chosen(pod["spec"], annotations) is not None:
         return ""
     known = ", ".join(str(one.get("name")) for one in _containers(pod["spec"]))
     asked = annotations.get(names.GPU_FRACTION_CONTAINER)
@@ -129,11 +135,6 @@ def _is_same(annotation: object, part: str) -> bool:
         return parse_quantity(str(annotation)) == parse_quantity(part)
     except ValueError:
         return False
-
-
-def _chosen(spec: Json, annotations: Json) -> Json | None:
-    asked = annotations.get(names.GPU_FRACTION_CONTAINER) or _first_container(spec)
-    return next((one for one in _containers(spec) if one.get("name") == asked), None)
 
 
 def _first_container(spec: Json) -> str:

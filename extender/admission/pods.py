@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from extender.admission import fractions
+from extender.admission import defaults, fractions
+from extender.admission.defaults import NO_FACTORS, Factors
 from extender.model import names
 from extender.model.gpu import sharing_disabled
 from extender.wire import device_access, pods
@@ -23,6 +24,7 @@ class Context:
     gates:     pods of ours are held back until the planner lifts the gate.
     sharing:   pods may ask for a part of a GPU. wires: their containers are told which one it is.
     guarded:   nobody may name devices by environment variable.
+    factors:   CPU and memory for those who ask for GPUs alone.
     request_uid: of the review: tells pods apart that have no name yet.
     """
 
@@ -32,6 +34,7 @@ class Context:
     sharing: bool = True
     wires: bool = True
     guarded: bool = False
+    factors: Factors = NO_FACTORS
     request_uid: str = ""
 
 
@@ -86,6 +89,11 @@ def take_quantities(pod: Json, context: Context) -> None:  # noqa: ARG001  a fil
     fractions.take_quantities(pod)
 
 
+def add_cpu_and_memory(pod: Json, context: Context) -> None:
+    """Containers that ask for GPUs alone get CPU and memory in proportion."""
+    defaults.fill(pod, context.factors)
+
+
 def wire_share(pod: Json, context: Context) -> None:
     """The container that has a part of a GPU reads from a ConfigMap of its own which device that is."""
     if context.wires and pods.shares_gpu(pod):
@@ -107,7 +115,15 @@ def blind(pod: Json, context: Context) -> None:
             container["env"] = [*(container.get("env") or ()), variable]
 
 
-FILLS: tuple[Fill, ...] = (name_scheduler, drop_forged_records, take_quantities, wire_share, blind, add_gate)
+FILLS: tuple[Fill, ...] = (
+    name_scheduler,
+    drop_forged_records,
+    take_quantities,
+    add_cpu_and_memory,
+    wire_share,
+    blind,
+    add_gate,
+)
 
 
 # Checks return the sentence for the pod's owner, "" when all is well.

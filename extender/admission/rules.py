@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from extender.admission import pods, templates
+from extender.admission import makers, pods, templates
 from extender.admission.patch import difference
 from extender.admission.pods import Context
 from extender.errors import MalformedError, RefusedError
@@ -37,10 +37,12 @@ def mutate(review: Review, context: Context) -> Answer:
 
 
 def validate(review: Review, context: Context) -> Answer:
-    """Every reason to refuse a new pod of ours, or a template of some; none for all else. Raises MalformedError."""
+    """Every reason to refuse a new pod of ours, or a new template of some; none for all else. Raises MalformedError."""
     if review.kind in templates.KINDS:
         template = templates.concerned(review.kind, review.obj, context)
-        return NOTHING if template is None else Answer(refusals=templates.problems(template, context))
+        if template is None or _is_old(template, review):
+            return NOTHING
+        return Answer(refusals=templates.problems(template, context))
     pod = _new_pod(review)
     if pod is None or not pods.is_ours(pod):
         return NOTHING
@@ -62,10 +64,19 @@ def _fill_template(review: Review, context: Context) -> Answer:
     if template is None:
         return NOTHING
     try:
-        templates.fill(template, again=review.operation == "UPDATE")
+        templates.make_valid(template, again=review.operation == "UPDATE")
+        # A template that stays as it was is left alone, whatever the settings say by now: of a Job it cannot change,
+        # and of a Deployment it would restart every pod.
+        if not makers.is_controller(review) and not _is_old(template, review):
+            templates.fill(template, context)
     except RefusedError as error:
         return Answer(refusals=(str(error),))
     return Answer(patch=tuple(difference(review.obj, filled)))
+
+
+def _is_old(template: Json, review: Review) -> bool:
+    """Whether the workload has this template already."""
+    return template == templates.template_of(review.kind, review.old)
 
 
 def _new_pod(review: Review) -> Json | None:

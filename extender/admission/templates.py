@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from extender.admission import fractions
+from extender.admission import defaults, fractions
 from extender.admission.pods import Context, check_gpu_request, check_sharing, is_ours
 
 Json = dict[str, Any]
@@ -34,10 +34,18 @@ def concerned(kind: str, obj: Json, context: Context) -> Json | None:
     return template if template is not None and (is_ours(template) or context.enforced) else None
 
 
-def fill(template: Json, *, again: bool) -> None:
-    """Written in place. again: the workload exists already. Raises RefusedError."""
+def make_valid(template: Json, *, again: bool) -> None:
+    """What the API server would refuse is written so that it does not. again: the workload exists already.
+
+    In place, as is `fill`. Raises RefusedError.
+    """
     fractions.unwire(template)
     fractions.take_quantities(template, again=again)
+
+
+def fill(template: Json, context: Context) -> None:
+    """What its author left open."""
+    defaults.fill(template, context.factors)
 
 
 def problems(template: Json, context: Context) -> tuple[str, ...]:

@@ -118,6 +118,20 @@ def format_milli(milli: int) -> str:
     return f"{sign}{whole}" if not rest else f"{sign}{whole}.{rest:03d}".rstrip("0")
 
 
+def cpu_quantity(milli: int) -> str:
+    """Milli-CPU as the API server writes it: 2000 is "2", 500 is "500m"."""
+    return f"{milli}m" if milli % 1000 else str(milli // 1000)
+
+
+def memory_quantity(size: int) -> str:
+    """Bytes as the API server writes them: the largest unit that they are a whole number of."""
+    for suffix in ("Gi", "Mi", "Ki"):
+        unit = int(_SUFFIXES[suffix])
+        if size and size % unit == 0:
+            return f"{size // unit}{suffix}"
+    return str(size)
+
+
 def format_gb(mib: int) -> str:
     """MiB as decimal gigabytes with at most three decimals, for messages."""
     return format_milli(round(mib * MIB / 1_000_000))

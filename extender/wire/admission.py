@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -21,7 +21,8 @@ class Review:
 
     kind:      `Pod`, or with its group where there is one: `Job.batch`.
     namespace: of the request; the object itself may not say it yet.
-    obj:       as it would be stored; empty for DELETE.
+    obj:       as it would be stored; empty for DELETE. old: as it is stored; empty for CREATE.
+    user:      who asks, and in which groups.
     """
 
     uid: str
@@ -30,6 +31,9 @@ class Review:
     namespace: str
     obj: Json
     dry_run: bool = False
+    old: Json = field(default_factory=dict)
+    user: str = ""
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +61,25 @@ def decode_review(body: bytes) -> Review:
         raise MalformedError("request.uid is missing")
     if not isinstance(operation, str) or not isinstance(kind, dict):
         raise MalformedError("request.operation or request.kind is missing")
-    obj = request.get("object")
-    if obj is not None and not isinstance(obj, dict):
-        raise MalformedError("request.object is no object")
+    user = _object(request, "userInfo")
     return Review(
         uid=uid,
         operation=operation,
         kind=".".join(filter(None, (str(kind.get("kind") or ""), str(kind.get("group") or "")))),
         namespace=str(request.get("namespace") or ""),
-        obj=obj or {},
+        obj=_object(request, "object"),
         dry_run=request.get("dryRun") is True,
+        old=_object(request, "oldObject"),
+        user=str(user.get("username") or ""),
+        groups=tuple(str(group) for group in user.get("groups") or ()),
     )
+
+
+def _object(request: Json, key: str) -> Json:
+    value = request.get(key)
+    if value is not None and not isinstance(value, dict):
+        raise MalformedError(f"request.{key} is no object")
+    return value or {}
 
 
 def encode_answer(uid: str, answer: Answer) -> bytes:

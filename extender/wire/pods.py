@@ -8,7 +8,7 @@ from typing import Any
 
 from extender.errors import MalformedError
 from extender.model import amounts, gpu, names
-from extender.model.gpu import NO_GPU, GpuRequestError
+from extender.model.gpu import NO_GPU, GpuRequest, GpuRequestError
 from extender.model.names import NodeName, PodUID
 from extender.model.pod import Owner, Phase, Placement, Pod
 from extender.wire.constraints import parse_affinity, parse_constraint
@@ -116,6 +116,21 @@ def gpu_error(obj: Json) -> str:
     except (KeyError, TypeError, AttributeError) as error_:
         raise MalformedError(f"not a Pod: {type(error_).__name__}: {str(error_)[:80]}") from error_
     return error
+
+
+def container_gpu(container: Json, annotations: Mapping[str, str]) -> GpuRequest:
+    """What one container asks of GPUs; none when it is no request.
+
+    annotations: of its pod, for the container that a part of a GPU is for; else none. Raises MalformedError.
+    """
+    try:
+        resources: dict[str, int] = {}
+        _add(resources, container, "")
+        return gpu.parse_gpu_request(annotations, resources)
+    except GpuRequestError:
+        return NO_GPU
+    except (KeyError, TypeError, AttributeError) as error:
+        raise MalformedError(f"not a Pod: {type(error).__name__}: {str(error)[:80]}") from error
 
 
 def shares_gpu(obj: Json) -> bool:

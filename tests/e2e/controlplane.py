@@ -657,6 +657,8 @@ class ControlPlane:
         command = [
             str(self._binaries.kube_controller_manager),
             f"--kubeconfig={self.kubeconfig}",
+            # Each controller by its own account, as real clusters have it: admission tells who made a pod.
+            "--use-service-account-credentials=true",
             *self._serving_args("kube-controller-manager", port),
             "--leader-elect=false",
             f"--controllers={','.join(['*', *(f'-{name}' for name in _DISABLED_CONTROLLERS)])}",

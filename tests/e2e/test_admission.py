@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import pytest_asyncio
 import yaml
 
 from extender.emulator.applying import Applier, read_documents
+from extender.errors import UnavailableError
 from tests.e2e.real import BASE, RealCluster
-from tests.scenarios import webhook
+from tests.scenarios import webhook, webhooks
 from tests.scenarios.process import Extender, ExtenderFailedError
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -30,6 +32,47 @@ async def hook(real_cluster: RealCluster) -> AsyncIterator[webhook.Installed]:
 @pytest.mark.parametrize("check", webhook.CHECKS, ids=lambda check: check.__name__)
 async def test_check(hook: webhook.Installed, check: Callable[[webhook.Installed], Awaitable[None]]) -> None:
     await check(hook)
+
+
+async def test_while_it_is_down_only_new_templates_wait(hook: webhook.Installed) -> None:
+    """Suspending a Job of ours, or taking a finalizer off it, changes no template: nobody asks us about it."""
+    made = await hook.client.create(webhook.JOBS, webhook.job("kept", resources={"limits": {"nvidia.com/gpu": "1"}}))
+    path = f"{webhook.JOBS}/kept"
+    assert await hook.extender.stop() == 0
+    try:
+        await hook.client.patch(path, {"metadata": {"finalizers": ["example.com/f"]}, "spec": {"suspend": True}})
+        await hook.client.patch(path, {"metadata": {"finalizers": None}})
+        with pytest.raises(UnavailableError, match="failed calling webhook"):
+            await hook.client.create(webhook.JOBS, webhook.job("late"))
+        assert (await hook.client.get(path))["spec"]["template"] == made["spec"]["template"]
+    finally:
+        await hook.extender.start()
+        await hook.answers()
+
+
+async def test_a_deployment_makes_one_replica_set_with_its_template(hook: webhook.Installed) -> None:
+    """One that was there before us is not filled in, and neither is what its controller makes of it."""
+    at = f"/apis/apps/v1/namespaces/{webhook.PROJECT}"
+    template = {
+        "metadata": {"labels": {"app": "d"}},
+        "spec": webhook.pod("x", container={"resources": {"limits": {"nvidia.com/gpu": "1"}}})["spec"],
+    }
+    spec = {"replicas": 1, "selector": {"matchLabels": {"app": "d"}}, "template": template, "paused": True}
+    await webhooks.uninstall(hook.client)
+    try:
+        await hook.client.create(f"{at}/deployments", {"metadata": {"name": "d"}, "spec": spec})
+    finally:
+        for path, one in zip(webhooks.PATHS, webhooks.configurations(hook.url), strict=True):
+            await hook.client.create(path, one)
+    await hook.answers()
+    await hook.client.patch(f"{at}/deployments/d", {"spec": {"paused": False}})
+    async with asyncio.timeout(30):
+        while not (pods := (await hook.client.list(webhook.PODS, params={"labelSelector": "app=d"}))[0]):
+            await asyncio.sleep(0.05)
+    await asyncio.sleep(1)  # in which another ReplicaSet would have been made
+    (replica_set,), _ = await hook.client.list(f"{at}/replicasets")
+    assert "requests" not in replica_set["spec"]["template"]["spec"]["containers"][0]["resources"]
+    assert pods[0]["spec"]["containers"][0]["resources"]["requests"]["cpu"] == "1", "its pods are"
 
 
 async def test_without_rights_and_without_files_it_ends_and_says_what_to_do(hook: webhook.Installed) -> None:

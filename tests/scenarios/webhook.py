@@ -31,6 +31,7 @@ Json = dict[str, Any]
 SECRET = "/api/v1/namespaces/runai/secrets/runai-scheduler-admission-tls"
 PROJECT = "runai-team-a"
 PODS = f"/api/v1/namespaces/{PROJECT}/pods"
+JOBS = f"/apis/batch/v1/namespaces/{PROJECT}/jobs"
 _SOON_S = 30.0
 
 
@@ -284,9 +285,7 @@ async def replicas_share_one_certificate(hook: Installed) -> None:
 
 
 async def workloads_make_gated_pods(hook: Installed) -> None:
-    template = {"spec": {**pod("x")["spec"], "restartPolicy": "Never"}}
-    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}, "spec": {"template": template}}
-    await hook.client.create(f"/apis/batch/v1/namespaces/{PROJECT}/jobs", job)
+    await hook.client.create(JOBS, job("j"))
     async with asyncio.timeout(_SOON_S):
         while True:
             made, _ = await hook.client.list(PODS, params={"labelSelector": "job-name=j"})
@@ -295,6 +294,30 @@ async def workloads_make_gated_pods(hook: Installed) -> None:
             await asyncio.sleep(0.05)
     assert made[0]["spec"]["schedulingGates"] == [GATE]
     assert await lift(hook.client, PROJECT, made[0]["metadata"]["name"], PodUID(made[0]["metadata"]["uid"]))
+
+
+def job(name: str, **container: Any) -> Json:
+    template = {"spec": {**pod("x", container=container)["spec"], "restartPolicy": "Never"}}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": {"template": template}}
+
+
+async def who_asks_for_gpus_alone_gets_cpu_and_memory(hook: Installed) -> None:
+    cases: list[tuple[Json, Json]] = [
+        ({"limits": {"nvidia.com/gpu": "2"}}, {"cpu": "2", "memory": "200Mi"}),
+        ({"limits": {"nvidia.com/gpu": "0.5"}}, {"cpu": "500m", "memory": "50Mi"}),
+        ({"limits": {"nvidia.com/gpu": "2"}, "requests": {"cpu": "8"}}, {"cpu": "8", "memory": "200Mi"}),
+        ({}, {}),
+    ]
+    for number, (resources, expected) in enumerate(cases):
+        made = await hook.client.create(JOBS, {**job(f"sized-{number}", resources=resources)})
+        given = made["spec"]["template"]["spec"]["containers"][0]["resources"].get("requests", {})
+        assert {key: value for key, value in given.items() if key != names.GPU_RESOURCE} == expected
+    made = await hook.client.create(PODS, pod("sized", container={"resources": {"limits": {"nvidia.com/gpu": "2"}}}))
+    assert made["spec"]["containers"][0]["resources"]["requests"] == {
+        "cpu": "2",
+        "memory": "200Mi",
+        "nvidia.com/gpu": "2",
+    }
 
 
 async def a_rotation_refuses_nobody(hook: Installed) -> None:
@@ -378,6 +401,7 @@ CHECKS = (
     a_namespace_may_force_our_scheduler,
     lifting_takes_our_gate_and_no_other,
     workloads_make_gated_pods,
+    who_asks_for_gpus_alone_gets_cpu_and_memory,
     replicas_share_one_certificate,
     a_rotation_refuses_nobody,
     a_lifted_pod_is_placed,

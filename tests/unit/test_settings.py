@@ -52,6 +52,36 @@ def test_flags_win_over_the_environment_over_the_file(tmp_path: Path, monkeypatc
     )
 
 
+def test_cpu_and_memory_by_gpu(tmp_path: Path) -> None:
+    given = load().admission.limit_range
+    assert (given.cpu_default_request_gpu_factor, given.memory_default_request_gpu_factor) == (1000, 100)
+    assert (given.cpu_default_limit_gpu_factor, given.memory_default_limit_gpu_factor) == (0, 0)
+    documented = (
+        "admission: {limitRange: {cpuDefaultRequestGpuFactor: 0.5, memoryDefaultRequestGpuFactor: 1Gi, "
+        "cpuDefaultLimitGpuFactor: 2, memoryDefaultLimitGpuFactor: 2Gi}}"
+    )
+    given = load(written(tmp_path, documented)).admission.limit_range
+    assert (given.cpu_default_request_gpu_factor, given.memory_default_request_gpu_factor) == (500, 1024)
+    assert (given.cpu_default_limit_gpu_factor, given.memory_default_limit_gpu_factor) == (2000, 2048)
+
+
+@pytest.mark.parametrize(
+    ("factors", "text"),
+    [
+        (("1",), "memoryDefaultRequestGpuFactor: Field required"),
+        (("1", "1x", "0", "0"), "not a quantity: '1x'"),
+        (("2", "1", "1", "0"), "cpu_default_limit_gpu_factor is below cpu_default_request_gpu_factor"),
+        (("-1", "1", "1", "0"), "greater than or equal to 0"),
+    ],
+    ids=["not all four", "no quantity", "a limit below the request", "negative"],
+)
+def test_factors_that_cannot_be(tmp_path: Path, factors: tuple[str, ...], text: str) -> None:
+    names = ("cpu_default_request", "memory_default_request", "cpu_default_limit", "memory_default_limit")
+    lines = ", ".join(f"{name}_gpu_factor: {factor}" for name, factor in zip(names, factors, strict=False))
+    with pytest.raises(ConfigError, match=text):
+        load(written(tmp_path, f"admission: {{limit_range: {{{lines}}}}}"))
+
+
 def test_nested_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNAI_PLACEMENT__GPU", "spread")
     assert load(written(tmp_path, "placement: {answer: all}\n")).placement.answer == "all"

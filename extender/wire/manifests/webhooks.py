@@ -1,14 +1,14 @@
 """The webhook configurations: which writes the API server asks us about, and what happens when we do not answer.
 
 We fail closed, so what we are asked about is kept small: new pods that name this scheduler, and new pods in the
-namespaces of projects, which may be forced to; and workloads whose pod templates ask for a part of a GPU as a quantity,
-which nobody else would take, or whose pods will be ours. While no replica answers, those wait for their controllers to
-try again; everything else in the cluster goes on, our own Pods and the control plane first of all.
+namespaces of projects, which may be forced to; and workloads with a new pod template whose pods will be ours, or that
+asks for a part of a GPU as a quantity, which nobody else would take. While no replica answers, those wait for their
+controllers to try again; everything else in the cluster goes on, our own Pods and the control plane first of all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from extender.model.names import GPU_RESOURCE, OWN_NAMESPACES, QUEUE_LABEL, RUN_AI_GROUP
 from extender.wire.manifests.names import ADMISSION_SERVICE, NAME, NAMESPACE, WEBHOOKS, Json, metadata
@@ -43,21 +43,14 @@ def webhooks() -> list[Json]:
                 # Once more when another webhook changed the pod after us; a pod that has everything gets no patch.
                 {**_webhook("pods", "mutate", ours), "reinvocationPolicy": "IfNeeded"},
                 {**_webhook("enforcement", "mutate", others, in_projects), "reinvocationPolicy": "IfNeeded"},
-                # On UPDATE too: the same YAML is applied again, and 0.5 devices are no more valid then.
-                *(
-                    _webhook(name, "mutate", [_has_part(at)], resources=resources, operations=("CREATE", "UPDATE"))
-                    for at, (name, resources) in _TEMPLATES.items()
-                ),
+                *_of_templates("mutate", _concerns_us),
             ],
         ),
         _configuration(
             "Validating",
             [
                 _webhook("pods", "validate", ours),
-                *(
-                    _webhook(name, "validate", [_has_ours(at)], resources=resources)
-                    for at, (name, resources) in _TEMPLATES.items()
-                ),
+                *_of_templates("validate", _has_ours),
             ],
         ),
     ]
@@ -67,6 +60,28 @@ def client_config(path: str) -> Json:
     """Where the API server finds one of our webhooks, by the last step of its path."""
     service = {"namespace": NAMESPACE, "name": ADMISSION_SERVICE, "port": 443, "path": f"/admission/{path}"}
     return {"service": service}
+
+
+def _of_templates(path: str, condition: Callable[[str], Json]) -> list[Json]:
+    """On UPDATE too: the same YAML is applied again, and what its author leaves open or gets wrong is so then as well.
+
+    Only where the template itself changes: taking a finalizer off or suspending a Job must not depend on us.
+    """
+    return [
+        _webhook(name, path, [condition(at), _is_new(at)], resources=resources, operations=("CREATE", "UPDATE"))
+        for at, (name, resources) in _TEMPLATES.items()
+    ]
+
+
+def _concerns_us(template: str) -> Json:
+    parts, ours = _has_part(template), _has_ours(template)
+    return {"name": "ours-or-a-part", "expression": f"({ours['expression']}) || ({parts['expression']})"}
+
+
+def _is_new(template: str) -> Json:
+    old = template.replace("object.", "oldObject.", 1)
+    same = f"{_exists(template)} && {_exists(old)} && {template} == {old}"
+    return {"name": "new-template", "expression": f"oldObject == null || !({same})"}
 
 
 def _has_part(template: str) -> Json:

@@ -96,3 +96,20 @@ def test_thousandths_read_as_people_write_them(milli: int, text: str) -> None:
 @pytest.mark.parametrize(("mib", "text"), [(0, "0"), (1024, "1.074"), (954, "1"), (100, "0.105")])
 def test_memory_reads_as_decimal_gigabytes(mib: int, text: str) -> None:
     assert amounts.format_gb(mib) == text
+
+
+@pytest.mark.parametrize(
+    ("milli", "text"), [(0, "0"), (1000, "1"), (500, "500m"), (1500, "1500m"), (1, "1m"), (12000, "12")]
+)
+def test_cpu_is_written_as_the_api_server_writes_it(milli: int, text: str) -> None:
+    assert amounts.cpu_quantity(milli) == text
+    assert amounts.cpu_milli(text, up=False) == milli
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0"), (1, "1"), (1024, "1Ki"), (1025, "1025"), (200 << 20, "200Mi"), (3 << 30, "3Gi"), (3 << 29, "1536Mi")],
+)
+def test_memory_is_written_as_the_api_server_writes_it(size: int, text: str) -> None:
+    assert amounts.memory_quantity(size) == text
+    assert amounts.parse_quantity(text) == size
