@@ -31,6 +31,7 @@ from extender.controllers.reservations import ReservationPolicy, Reservations
 from extender.controllers.status import StatusWriter
 from extender.controllers.stopping import Stopper
 from extender.controllers.upkeep import Upkeep
+from extender.controllers.workload_role import WorkloadRole
 from extender.errors import ConfigError, UnavailableError
 from extender.kube.client import KubeClient
 from extender.kube.events import EventRecorder, Subject
@@ -77,7 +78,7 @@ class Service:
         self._listeners: list[Listener] = []
         self._stopping = False
         self._client: KubeClient | None = None
-        self._unready: dict[str, asyncio.Event] = {}  # what admission waits for, by name
+        self._unready: dict[str, asyncio.Event] = {}  # what other roles than the extender wait for, by name
 
     async def start(self) -> None:
         """Connect, listen, and begin to list. Verbs answer `Error` until `wait_ready` returns.
@@ -173,6 +174,9 @@ class Service:
         except (OSError, ConfigError):
             await self.stop()
             raise
+        self._spawn(events.run(), "events")
+        if "workloads" in settings.roles:
+            self._start_workloads(client)
         if not extends:
             return
         # The first lists make millions of objects and no garbage cycles: collecting meanwhile takes longer than all
@@ -183,7 +187,6 @@ class Service:
             self._spawn(reflector.run(), reflector.name)
         if lease:
             self._spawn(lease.reflector.run(), "lease")
-        self._spawn(events.run(), "events")
         self._spawn(upkeep.run(), "upkeep")
         planning = PlanningLoop(client, self.picture, planner, events, is_active)
         self._spawn(self._once_synced(planning.run), "planning")
@@ -245,9 +248,21 @@ class Service:
         webhook = Webhook(enforced.is_enforced, context, max_body_bytes=settings.max_body_bytes)
         listener = Listener(webhook.app(), settings.admission_address, certificate.context)
         self.admission_url = await self._listen(listener)
-        self._unready = {"a certificate": certificate.ready, "the first list of namespaces": enforced.reflector.synced}
+        self._unready |= {"a certificate": certificate.ready, "the first list of namespaces": enforced.reflector.synced}
         self._spawn(certificate.run(), "certificate")
         self._spawn(enforced.reflector.run(), "enforcement")
+
+    def _start_workloads(self, client: KubeClient) -> None:
+        settings = self._settings
+        role = WorkloadRole(
+            client,
+            namespace=settings.namespace,
+            lease=settings.workloads_lease,
+            identity=settings.identity,
+        )
+        self._unready |= role.unready
+        for name, task in role.tasks():
+            self._spawn(task, name)
 
     async def wait_ready(self, timeout_s: float | None = None) -> None:
         """Return when every first list and a certificate is in. Raises UnavailableError naming what is missing."""

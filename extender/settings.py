@@ -32,8 +32,8 @@ from extender.model import names
 from extender.model.amounts import cpu_milli, memory_mib
 from extender.packing.strategy import Strategy
 
-Role = Literal["extender", "admission"]
-ROLES: tuple[Role, ...] = ("extender", "admission")
+Role = Literal["extender", "admission", "workloads"]
+ROLES: tuple[Role, ...] = ("extender", "admission", "workloads")
 
 
 class PlacementSettings(BaseModel):
@@ -223,7 +223,12 @@ class Settings(BaseSettings):
         description="namespace/name of kube-scheduler's Lease; only beside its holder do we write. Empty: always.",
     )
     identity: str = Field(
-        default_factory=socket.gethostname, description="Host name that kube-scheduler holds its Lease with."
+        default_factory=socket.gethostname,
+        description="Host name that kube-scheduler holds its Lease with, and we hold that of the workloads role with.",
+    )
+    workloads_lease: str = Field(
+        names.WORKLOADS_LEASE,
+        description="Lease in `namespace` whose holder alone runs the workloads role's controllers. Empty: always.",
     )
     placement: PlacementSettings = Field(default_factory=PlacementSettings)
     admission: AdmissionSettings = Field(default_factory=AdmissionSettings)

@@ -33,7 +33,7 @@ cli.command("reserve-gpu")(reserve_gpu)
 def serve(
     config: Annotated[Path | None, typer.Option(help="YAML file of settings; flags and RUNAI_* win over it.")] = None,
     kubeconfig: Annotated[str | None, typer.Option(help="Else $KUBECONFIG, else the in-cluster account.")] = None,
-    roles: Annotated[str | None, typer.Option(help="What to run, of extender,admission [all].")] = None,
+    roles: Annotated[str | None, typer.Option(help="What to run, of extender,admission,workloads [all].")] = None,
     extender_address: Annotated[str | None, typer.Option(help="HOST:PORT of the verbs [127.0.0.1:8888].")] = None,
     admission_address: Annotated[
         str | None, typer.Option(help="HOST:PORT of the admission webhook, TLS [0.0.0.0:9443].")

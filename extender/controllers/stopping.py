@@ -19,6 +19,7 @@ _STOP: dict[str, Json] = {
     "Job": {"suspend": True},
     "JobSet": {"suspend": True},
     "RayCluster": {"suspend": True},
+    "RunaiJob": {"suspend": True},
     "Deployment": {"replicas": 0},
     "ReplicaSet": {"replicas": 0},
     "StatefulSet": {"replicas": 0},

@@ -49,6 +49,7 @@ ENFORCE_SCHEDULER_ANNOTATION = "runai/enforce-scheduler-name"  # "true": every p
 SYSTEM_NAMESPACE = "runai"
 RESERVATION_NAMESPACE = "runai-reservation"
 OWN_NAMESPACES = (SYSTEM_NAMESPACE, RESERVATION_NAMESPACE)
+WORKLOADS_LEASE = "runai-workloads"  # in the system namespace: whose holder's controllers of workloads work
 
 # Read from nodes (GPU feature discovery writes them).
 NODE_GPU_COUNT = "nvidia.com/gpu.count"
@@ -85,10 +86,25 @@ GPU_CONFIG_MAP_ANNOTATION = "runai/shared-gpu-configmap"  # by the admission web
 RESERVED_UUID_ANNOTATION = "run.ai/reserve_for_gpu_index"  # on a reservation pod, by itself: the UUID of its device
 RESERVED_INDEX_ANNOTATION = "run.ai/gpu-index"  # beside it: the driver's number of that device on the node
 
-# Written on workloads.
+# Read from RunaiJobs; written on their pods.
+TERMINATE_AFTER_PREEMPTION_ANNOTATION = "runai/terminate-after-preemption"  # "true": an eviction ends the job
+JOB_UID_LABEL = "run.ai/job-uid"  # by this the pods of a RunaiJob are found
+JOB_NAME_LABEL = "run.ai/runaijob-name"
+POD_INDEX_LABEL = "run.ai/pod-index"
+
+# Written on workloads (behaviour.md 2.5), the first on pods too.
 CALCULATED_STATUS_ANNOTATION = "runai-calculated-status"
+RUNNING_PODS_ANNOTATION = "runai-running-pods"
+PENDING_PODS_ANNOTATION = "runai-pending-pods"
+USED_NODES_ANNOTATION = "runai-used-nodes"
 TIMED_OUT = "TimedOut"
 IDLE_TIMED_OUT = "IdleTimedOut"  # the reason in Events when it was not the run time but the time without use of GPUs
+
+# Groups of GPU figures on workloads: `<prefix>-gpus` and `<prefix>-gpus-memory`.
+PODGROUP_REQUESTED = "runai-podgroup-requested"
+CURRENT_ALLOCATED = "runai-current-allocated"
+CURRENT_REQUESTED = "runai-current-requested"
+TOTAL_REQUESTED = "runai-total-requested"
 
 # Resources.
 GPU_RESOURCE = "nvidia.com/gpu"

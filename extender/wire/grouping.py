@@ -31,6 +31,7 @@ WORKLOADS = {
         "xgboostjobs": "XGBoostJob",
     },
     "ray.io": {"rayclusters": "RayCluster"},
+    names.RUN_AI_GROUP: {"runaijobs": "RunaiJob"},
 }
 
 

@@ -34,7 +34,8 @@ def test_defaults_are_those_of_the_documentation() -> None:
     )
     assert (settings.reservation_ttl_s, settings.stale_after_s) == (120.0, 30.0)
     assert settings.create_namespaces
-    assert settings.roles == ("extender", "admission")
+    assert settings.roles == ("extender", "admission", "workloads")
+    assert settings.workloads_lease == "runai-workloads"
     assert settings.admission_address == "0.0.0.0:9443"
     assert settings.admission.gates
     assert settings.kubeconfig is None

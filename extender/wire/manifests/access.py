@@ -2,8 +2,8 @@
 
 kube-scheduler and the extender share one Pod and so one ServiceAccount: its rights are the sum of the stock
 roles that every kube-scheduler has and of the role below, which holds what the extender's code calls and
-nothing else. The services (the admission webhook) have an account of their own, which may place no pod. A new
-call in the code needs a new line here; the tests refuse wildcards.
+nothing else. The services (the admission webhook, the controllers of workloads) have an account of their own, which
+may make pods and place none. A new call in the code needs a new line here; the tests refuse wildcards.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from extender.model import names
-from extender.model.names import POD_GROUP_GROUP, RUN_AI_GROUP
+from extender.model.names import POD_GROUP_GROUP, RUN_AI_GROUP, WORKLOADS_LEASE
+from extender.model.workload import WorkloadKind
 from extender.wire.grouping import WORKLOADS
 from extender.wire.manifests.definitions import converted
 from extender.wire.manifests.names import (
@@ -31,11 +32,12 @@ _RBAC = "rbac.authorization.k8s.io"
 _READ = ("get", "list", "watch")
 _EXTENDER = f"{NAME}:extender"
 _ADMISSION = f"{NAME}:admission"
+_WORKLOADS = f"{NAME}:workloads"
 
 
 def access() -> list[Json]:
     """The ServiceAccounts, their roles and the bindings between."""
-    return [*_scheduler(), *_services()]
+    return [*_scheduler(), *_services(), *_workloads()]
 
 
 def _scheduler() -> list[Json]:
@@ -154,6 +156,51 @@ def _rules_of_definitions() -> list[Json]:
     only = converted()
     # A rule without names would be one for every definition.
     return [_rule("apiextensions.k8s.io", ("customresourcedefinitions",), ("get", "patch"), only=only)] if only else []
+
+
+def _workloads() -> list[Json]:
+    """What the controllers of workloads make, follow and delete. Roles of the account that `_services` has made."""
+    made = ("get", "list", "watch", "create", "patch", "delete")
+    submissions = sorted(kind.workloads for kind in WorkloadKind)
+    return [
+        {
+            "apiVersion": f"{_RBAC}/v1",
+            "kind": "ClusterRole",
+            "metadata": metadata(_WORKLOADS, namespaced=False),
+            "rules": [
+                _rule("", ("pods",), made),  # of RunaiJobs; patch: the calculated status
+                _rule(RUN_AI_GROUP, ("runaijobs",), made),
+                _rule(RUN_AI_GROUP, ("runaijobs/status",), ("patch",)),
+                _rule(RUN_AI_GROUP, submissions, (*_READ, "patch")),
+                _rule(RUN_AI_GROUP, [f"{one}/status" for one in submissions], ("patch",)),
+                _rule(RUN_AI_GROUP, sorted(kind.policies for kind in WorkloadKind), _READ),
+                _rule(RUN_AI_GROUP, ("projects",), _READ),  # the node types that each of them allows
+                # What a submission consists of.
+                _rule("", ("configmaps", "persistentvolumeclaims", "services"), made),
+                _rule("", ("secrets",), ("create", "patch", "delete")),  # to read them is not ours
+                _rule("apps", ("deployments", "statefulsets"), made),
+                _rule("batch", ("jobs",), made),
+                _rule("kubeflow.org", sorted(WORKLOADS["kubeflow.org"]), made),
+                _rule("networking.k8s.io", ("ingresses",), made),
+                _rule("serving.knative.dev", ("services",), made),
+                _rule(POD_GROUP_GROUP, ("podgroups",), made),
+                # A node's address, for people.
+                _rule("", ("nodes",), _READ),
+                _rule("", ("events",), ("create", "patch")),
+            ],
+        },
+        _cluster_binding(_WORKLOADS, _WORKLOADS, SERVICES),
+        _role(
+            _WORKLOADS,
+            [
+                # `create` cannot be narrowed to a name: the name is not known to the authorizer then.
+                _rule("coordination.k8s.io", ("leases",), ("create",)),
+                _rule("coordination.k8s.io", ("leases",), ("get", "update"), only=(WORKLOADS_LEASE,)),
+            ],
+            NAMESPACE,
+        ),
+        _binding(_WORKLOADS, _WORKLOADS, NAMESPACE, SERVICES),
+    ]
 
 
 def flow_schemas() -> list[Json]:

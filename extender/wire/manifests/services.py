@@ -1,4 +1,5 @@
-"""What runs beside the scheduler: two replicas of the services that hold no seat, the admission webhook for now.
+"""What runs beside the scheduler: two replicas of the services that hold no seat: the admission webhook on both, and
+the controllers of workloads on the one that holds their Lease.
 
 Apart from the scheduler's Pods because every replica serves, not only the one beside the elected kube-scheduler, and
 because these Pods need other rights: they may place nothing.
@@ -78,10 +79,10 @@ def _container() -> Json:
         "image": IMAGE,
         "args": ["serve"],
         "env": [
-            {"name": "RUNAI_ROLES", "value": "admission"},
+            {"name": "RUNAI_ROLES", "value": "admission,workloads"},
             {"name": "RUNAI_ADMISSION_ADDRESS", "value": f"0.0.0.0:{ADMISSION_PORT}"},
             {"name": "RUNAI_METRICS_ADDRESS", "value": f"0.0.0.0:{METRICS_PORT}"},
-            # Of our Secret, and of the Service whose name the certificate carries.
+            # Of our Secret and our Lease, and of the Service whose name the certificate carries.
             {"name": "RUNAI_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
         ],
         "ports": [
@@ -89,7 +90,7 @@ def _container() -> Json:
             {"name": "metrics", "containerPort": METRICS_PORT},
         ],
         "livenessProbe": {**http_probe("/healthz", "metrics"), "periodSeconds": 10, "failureThreshold": 6},
-        # Ready means that there is a certificate to serve with.
+        # Ready means that there is a certificate to serve with, and that the first lists are in.
         "readinessProbe": {**http_probe("/readyz", "metrics"), "periodSeconds": 5, "failureThreshold": 3},
         # API servers go on calling for a moment after the endpoint is gone.
         "lifecycle": {"preStop": {"sleep": {"seconds": _LEAVE_S}}},

@@ -15,6 +15,7 @@ from extender.wire.resources.department import Department, DepartmentSpec, Depar
 from extender.wire.resources.parts import Condition, Metadata, Resource, ResourceType, milli
 from extender.wire.resources.podgroup import PodGroup, PodGroupSpec, PodGroupStatus, parse_podgroup
 from extender.wire.resources.project import Project, ProjectSpec, ProjectStatus, parse_project
+from extender.wire.resources.runaijob import RunaiJob, RunaiJobSpec, RunaiJobStatus
 from extender.wire.resources.schema import SchemaError, crd, structural
 from extender.wire.resources.topology import Topology, parse_topology
 
@@ -33,6 +34,9 @@ __all__ = [
     "ProjectStatus",
     "Resource",
     "ResourceType",
+    "RunaiJob",
+    "RunaiJobSpec",
+    "RunaiJobStatus",
     "SchemaError",
     "Topology",
     "crd",
@@ -44,4 +48,4 @@ __all__ = [
     "structural",
 ]
 
-MODELS: tuple[type[Resource], ...] = (Department, PodGroup, Project, Topology)
+MODELS: tuple[type[Resource], ...] = (Department, PodGroup, Project, RunaiJob, Topology)

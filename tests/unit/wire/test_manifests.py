@@ -23,6 +23,7 @@ from extender.wire.workloads import VERSIONS, workload
 Json = dict[str, Any]
 
 ADMISSION = "runai-scheduler:admission"
+WORKLOAD_ROLE = "runai-scheduler:workloads"
 ROOT = Path(__file__).resolve().parents[3]
 DEPLOY = ROOT / "deploy"
 OBJECTS = render()
@@ -116,7 +117,7 @@ def test_with_cert_manager_the_files_are_mounted_where_the_settings_say(tmp_path
     spec = found["spec"]["template"]["spec"]
     (services,) = spec["containers"]
     settings = {one["name"]: one.get("value") for one in services["env"]}
-    assert settings["RUNAI_ROLES"] == "admission"
+    assert settings["RUNAI_ROLES"] == "admission,workloads"
     (mount,) = [one for one in services["volumeMounts"] if one["name"] == "tls"]
     assert {settings["RUNAI_TLS_CERT"], settings["RUNAI_TLS_KEY"]} == {
         f"{mount['mountPath']}/tls.crt",
@@ -138,7 +139,7 @@ def test_the_order_is_one_that_kubectl_apply_accepts() -> None:
 
 def test_crds_alone() -> None:
     assert {one["kind"] for one in render(crds_only=True)} == {"CustomResourceDefinition"}
-    assert len(render(crds_only=True)) == len(of_kind("CustomResourceDefinition")) == 4
+    assert len(render(crds_only=True)) == len(of_kind("CustomResourceDefinition")) == 5
 
 
 def test_the_caller_may_change_what_it_gets() -> None:
@@ -162,7 +163,7 @@ def granted_to(part: str) -> set[tuple[str, str, str]]:
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
-        if (role == ADMISSION) == (part == "admission")
+        if {ADMISSION: "admission", WORKLOAD_ROLE: "workloads"}.get(role, "extender") == part
     }
 
 
@@ -198,8 +199,9 @@ def test_roles_hold_what_the_extender_calls_and_nothing_that_could_do_harm() -> 
     }
 
 
-def test_pods_are_made_in_the_namespace_of_reservations_only() -> None:
+def test_the_extender_makes_pods_in_the_namespace_of_reservations_only() -> None:
     making = {name for name, rule in rules() if rule["resources"] == ["pods"] and "create" in rule["verbs"]}
+    making.remove(WORKLOAD_ROLE)
     (role,) = [one for one in of_kind("Role", "ClusterRole") if one["metadata"]["name"] in making]
     assert (role["kind"], role["metadata"]["namespace"]) == ("Role", "runai-reservation")
 
@@ -221,11 +223,25 @@ def test_the_webhook_may_place_nothing_and_touch_one_secret() -> None:
     assert role["metadata"]["namespace"] == "runai"
 
 
-def test_only_our_lease_may_be_written() -> None:
+def test_the_controllers_of_workloads_place_nothing_and_read_no_secrets() -> None:
+    granted = granted_to("workloads")
+    assert ("pods", "create") in {(resource, verb) for _, resource, verb in granted}
+    assert not {resource for _, resource, _ in granted} & {"pods/binding", "pods/eviction", "pods/exec"}
+    assert {verb for _, resource, verb in granted if resource == "secrets"} == {"create", "patch", "delete"}
+    for kind in ("trainingworkloads", "runaijobs"):
+        assert ("run.ai", f"{kind}/status", "patch") in granted
+    assert not {verb for _, resource, verb in granted if resource.endswith("policies")} - {"get", "list", "watch"}
+
+
+def test_only_our_leases_may_be_written() -> None:
     config = yaml.safe_load(configuration())
     lease = config["leaderElection"]["resourceName"]
-    named = [rule for _, rule in rules() if rule["resources"] == ["leases"] and rule["verbs"] != ["create"]]
-    assert [rule["resourceNames"] for rule in named] == [[lease]]
+    named = {
+        role: rule["resourceNames"]
+        for role, rule in rules()
+        if rule["resources"] == ["leases"] and rule["verbs"] != ["create"]
+    }
+    assert named == {"runai-scheduler:leader-election": [lease], WORKLOAD_ROLE: ["runai-workloads"]}
     role = next(one for one in of_kind("Role") if "leader" in one["metadata"]["name"])
     assert role["metadata"]["namespace"] == config["leaderElection"]["resourceNamespace"]
 
@@ -246,7 +262,7 @@ def test_every_binding_is_for_our_service_account_and_to_a_role_that_exists() ->
         assert subject["kind"] == "ServiceAccount"
         assert accounts[subject["name"]] == subject["namespace"]
         role = binding["roleRef"]["name"]
-        assert (subject["name"] == "runai-scheduler-services") == (role == ADMISSION)
+        assert (subject["name"] == "runai-scheduler-services") == (role in (ADMISSION, WORKLOAD_ROLE))
         assert (subject["name"] == "gpu-reservation") == (role == "runai-scheduler:gpu-reservation")
         bound.add((binding["roleRef"]["kind"], role))
     assert bound == ours | stock
@@ -336,7 +352,7 @@ def test_selectors_find_the_pod_and_no_other(component: str) -> None:
     assert all(selector == wanted for selector in selectors)
 
 
-@pytest.mark.parametrize(("name", "roles"), [("extender", "extender"), ("services", "admission")])
+@pytest.mark.parametrize(("name", "roles"), [("extender", "extender"), ("services", "admission,workloads")])
 def test_each_pod_runs_its_roles(name: str, roles: str) -> None:
     settings = {one["name"]: one.get("value") for one in container(name)["env"]}
     assert settings["RUNAI_ROLES"] == roles
