@@ -1,8 +1,8 @@
 """Admission webhooks: which configurations match a write, and what they make of it.
 
 Follows the API server in order (configurations by name, webhooks in their order), reinvocation, failure policy, and the
-words of refusals. Left out: `matchPolicy` beyond versions of the same resource, and the connect-like subresources
-(binding, eviction). Plain http is allowed, since everything here is one machine's loopback.
+words of refusals. A webhook whose rules name only another version of a resource gets the object in that version, unless
+its `matchPolicy` is Exact. Left out: the same across API groups, and the connect-like subresources (binding, eviction).
 """
 
 from __future__ import annotations
@@ -11,36 +11,36 @@ import asyncio
 import base64
 import binascii
 import logging
-import ssl
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
 
-import aiohttp
 import orjson
 
 from extender.emulator import convert, expressions, patching, status
-from extender.emulator.resources import JSON, MUTATING_WEBHOOKS, NAMESPACES, VALIDATING_WEBHOOKS, Resource, Storage
+from extender.emulator.resources import (
+    JSON,
+    MUTATING_WEBHOOKS,
+    NAMESPACES,
+    VALIDATING_WEBHOOKS,
+    Registry,
+    Resource,
+    Storage,
+)
 from extender.emulator.selectors import label_selector, selects
 from extender.emulator.store import Store
+from extender.emulator.versions import Versions
+from extender.emulator.webhooks import WebhookError, Webhooks
 
 log = logging.getLogger(__name__)
-
-# (namespace, name, port) of a Service → the base URL under which this process reaches it.
-ServiceResolver = Callable[[str, str, int], str]
-
-
-class WebhookError(Exception):
-    """A webhook could not be asked or gave no usable answer: what the failure policy is for."""
 
 
 @dataclass(slots=True)
 class Operation:
     """One write as admission sees it; `obj` is None for DELETE, `old` for CREATE; both as stored.
 
-    warnings: collects what the webhooks want the client to read.
+    warnings: collects what the webhooks want the client to read. requested: what the client addressed, where a webhook
+    is asked about another version of it.
     """
 
     verb: str
@@ -52,6 +52,7 @@ class Operation:
     warnings: list[str] = field(default_factory=list)
     subresource: str = ""
     name: str = ""
+    requested: Resource | None = None
 
     @property
     def metadata(self) -> JSON:
@@ -60,21 +61,13 @@ class Operation:
 
 
 class Admission:
-    """Calls the webhooks that configuration objects in the store ask for.
+    """Calls the webhooks that configuration objects in the store ask for."""
 
-    service_resolver: where Services of webhooks really are; without it such webhooks fail as unreachable ones do.
-    """
-
-    def __init__(self, store: Store, service_resolver: ServiceResolver | None = None) -> None:
+    def __init__(self, store: Store, registry: Registry, webhooks: Webhooks, versions: Versions) -> None:
         self._store = store
-        self._session: aiohttp.ClientSession | None = None
-        self.service_resolver = service_resolver
-
-    async def close(self) -> None:
-        """Close the connections to webhooks."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        self._registry = registry
+        self._webhooks = webhooks
+        self._versions = versions
 
     def mutates(self, resource: Resource) -> bool:
         """Whether any mutating webhook may have to be asked; cheap, for the hot path."""
@@ -90,55 +83,75 @@ class Admission:
 
     async def mutate(self, operation: Operation) -> JSON:
         """The object after all mutating webhooks. Raises StatusError when one refuses or fails closed."""
-        called: list[tuple[JSON, JSON]] = []
-        for webhook in self._matching(MUTATING_WEBHOOKS, operation):
-            await self._mutate_by(webhook, operation)
-            called.append((webhook, operation.obj or {}))
-        for webhook, after in called:
+        called: list[tuple[JSON, Resource, JSON]] = []
+        async for webhook, seen in self._matching(MUTATING_WEBHOOKS, operation):
+            await self._mutate_by(webhook, seen, operation)
+            called.append((webhook, seen.resource, operation.obj or {}))
+        for webhook, resource, after in called:
             # Once more for those whose result a later webhook changed.
             if webhook.get("reinvocationPolicy") == "IfNeeded" and operation.obj != after:
-                await self._mutate_by(webhook, operation)
+                await self._mutate_by(webhook, await self._seen(operation, resource), operation)
         return operation.obj or {}
 
-    async def _mutate_by(self, webhook: JSON, operation: Operation) -> None:
-        response = await self._ask(webhook, operation)
+    async def _mutate_by(self, webhook: JSON, seen: Operation, operation: Operation) -> None:
+        """Ask about `seen`, and change the object of `operation`, which is the same or in another version."""
+        response = await self._ask(webhook, seen)
         if not response.get("patch"):
             return
         try:
             operations = orjson.loads(base64.b64decode(response["patch"]))
-            typed = _typed(operation.resource, operation.obj or {})
+            typed = _typed(seen.resource, seen.obj or {})
             patched = patching.json_patch(orjson.loads(orjson.dumps(typed)), operations)
         except (ValueError, binascii.Error) as error:
             raise status.internal_error(f'admission webhook "{webhook["name"]}" sent a bad patch: {error}') from error
-        operation.obj = convert.to_stored(operation.resource, patched)
+        stored = convert.to_stored(seen.resource, patched)
+        operation.obj = await self._versions.between(seen.resource, stored, operation.resource)
 
     async def validate(self, operation: Operation) -> None:
         """Ask all validating webhooks, at once. Raises StatusError when one refuses or fails closed."""
-        webhooks = list(self._matching(VALIDATING_WEBHOOKS, operation))
-        results = await asyncio.gather(*(self._ask(w, operation) for w in webhooks), return_exceptions=True)
+        asked = [one async for one in self._matching(VALIDATING_WEBHOOKS, operation)]
+        results = await asyncio.gather(*(self._ask(*one) for one in asked), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
 
-    def _matching(self, storage: Storage, operation: Operation) -> Iterator[JSON]:
+    async def _matching(self, storage: Storage, operation: Operation) -> AsyncIterator[tuple[JSON, Operation]]:
+        """The webhooks that a write concerns, each with the write as it sees it."""
         for record in self._store.records(storage):
             for webhook in record.obj.get("webhooks") or ():
-                if self._matches(webhook, operation):
-                    yield webhook
+                resource = self._ruled(webhook, operation)
+                if resource is not None and self._selects(webhook, operation):
+                    seen = await self._seen(operation, resource)
+                    if self._conditions_hold(webhook, seen):
+                        yield webhook, seen
 
-    def _matches(self, webhook: JSON, operation: Operation) -> bool:
-        rules = webhook.get("rules") or ()
-        if not any(_rule_matches(rule, operation, webhook.get("matchPolicy") != "Exact") for rule in rules):
-            return False
+    def _ruled(self, webhook: JSON, operation: Operation) -> Resource | None:
+        """In which version the rules want the object, the request's own before others; None when in none."""
+        rules, mine = webhook.get("rules") or (), operation.resource
+        if any(_rule_matches(rule, operation, mine) for rule in rules):
+            return mine
+        if webhook.get("matchPolicy") == "Exact":
+            return None
+        others = (one for one in self._registry if one.storage == mine.storage)
+        return next((one for one in others if any(_rule_matches(rule, operation, one) for rule in rules)), None)
+
+    async def _seen(self, operation: Operation, resource: Resource) -> Operation:
+        if resource is operation.resource:
+            return operation
+        obj, old = [
+            None if state is None else await self._versions.between(operation.resource, state, resource)
+            for state in (operation.obj, operation.old)
+        ]
+        return replace(operation, resource=resource, obj=obj, old=old, requested=operation.resource)
+
+    def _selects(self, webhook: JSON, operation: Operation) -> bool:
         if operation.resource.namespaced or operation.resource.storage == NAMESPACES:
             requirements = label_selector(webhook.get("namespaceSelector") or {})
             if not selects(requirements, self._namespace_labels(operation)):
                 return False
         requirements = label_selector(webhook.get("objectSelector") or {})
         states = [state for state in (operation.obj, operation.old) if state is not None]
-        if not any(selects(requirements, state["metadata"].get("labels") or {}) for state in states):
-            return False
-        return self._conditions_hold(webhook, operation)
+        return any(selects(requirements, state["metadata"].get("labels") or {}) for state in states)
 
     def _namespace_labels(self, operation: Operation) -> dict[str, str]:
         if operation.resource.storage == NAMESPACES:
@@ -180,62 +193,27 @@ class Admission:
         return response
 
     async def _call(self, webhook: JSON, operation: Operation) -> JSON:
-        url, tls = self._address(webhook)
-        uid = str(uuid.uuid4())
         review = {
             "apiVersion": "admission.k8s.io/v1",
             "kind": "AdmissionReview",
-            "request": {"uid": uid, **_request(operation, uid)},
+            "request": _request(operation, str(uuid.uuid4())),
         }
-        if self._session is None:
-            self._session = aiohttp.ClientSession()
-        timeout = aiohttp.ClientTimeout(total=webhook.get("timeoutSeconds", 10))
-        headers = {"Content-Type": "application/json"}
         try:
-            async with self._session.post(
-                url, data=orjson.dumps(review), headers=headers, timeout=timeout, ssl=tls
-            ) as reply:
-                body = await reply.read()
-                if reply.status != 200:
-                    raise WebhookError(f'failed to call webhook: the server answered "{url}" with {reply.status}')
-        except TimeoutError as error:
-            raise WebhookError(f'failed to call webhook: Post "{url}": context deadline exceeded') from error
-        except aiohttp.ClientError as error:
-            raise WebhookError(f'failed to call webhook: Post "{url}": {error}') from error
-        return _read_review(body, uid)
-
-    def _address(self, webhook: JSON) -> tuple[str, ssl.SSLContext | bool]:
-        client = webhook.get("clientConfig") or {}
-        url = client.get("url")
-        if not url:
-            service = client["service"]
-            if self.service_resolver is None:
-                raise WebhookError(f'service "{service["name"]}" not found')
-            try:
-                base = self.service_resolver(service["namespace"], service["name"], service.get("port", 443))
-            except LookupError as error:
-                raise WebhookError(f'service "{service["name"]}" not found') from error
-            url = base.rstrip("/") + "/" + service.get("path", "").lstrip("/")
-        bundle = client.get("caBundle")
-        return url, _trusting(bundle) if bundle and url.startswith("https") else True
+            client, timeout_s = webhook.get("clientConfig") or {}, webhook.get("timeoutSeconds", 10)
+            response = await self._webhooks.ask(client, review, timeout_s)
+        except WebhookError as error:
+            raise WebhookError(f"failed to call webhook: {error}") from error
+        if response.get("patch") and response.get("patchType") != "JSONPatch":
+            raise WebhookError("webhook returned response.patch but not response.patchType JSONPatch")
+        return response
 
 
-@lru_cache(maxsize=16)
-def _trusting(bundle: str) -> ssl.SSLContext:
-    """A TLS context that trusts a caBundle and nothing else. Raises WebhookError."""
-    try:
-        return ssl.create_default_context(cadata=base64.b64decode(bundle).decode())
-    except (ValueError, binascii.Error, ssl.SSLError) as error:
-        raise WebhookError(f"unable to load root certificates: {error}") from error
-
-
-def _rule_matches(rule: JSON, operation: Operation, equivalent: bool) -> bool:
-    resource = operation.resource
+def _rule_matches(rule: JSON, operation: Operation, resource: Resource) -> bool:
     scope = rule.get("scope", "*")
     return (
         _contains(rule.get("operations"), operation.verb)
         and _contains(rule.get("apiGroups"), resource.group)
-        and (equivalent or _contains(rule.get("apiVersions"), resource.version))
+        and _contains(rule.get("apiVersions"), resource.version)
         and any(_resource_matches(pattern, operation) for pattern in rule.get("resources") or ())
         and (scope == "*" or (scope == "Namespaced") == resource.namespaced)
     )
@@ -256,17 +234,23 @@ def _typed(resource: Resource, obj: JSON) -> JSON:
     return {"apiVersion": resource.api_version, "kind": resource.kind, **convert.to_served(resource, obj)}
 
 
+def _kind(resource: Resource) -> JSON:
+    return {"group": resource.group, "version": resource.version, "kind": resource.kind}
+
+
+def _plural(resource: Resource) -> JSON:
+    return {"group": resource.group, "version": resource.version, "resource": resource.plural}
+
+
 def _request(operation: Operation, uid: str) -> JSON:
-    """The `request` of an AdmissionReview, its uid apart."""
-    resource = operation.resource
-    kind = {"group": resource.group, "version": resource.version, "kind": resource.kind}
-    plural = {"group": resource.group, "version": resource.version, "resource": resource.plural}
+    """The `request` of an AdmissionReview."""
+    resource, requested = operation.resource, operation.requested or operation.resource
     request: JSON = {
         "uid": uid,
-        "kind": kind,
-        "resource": plural,
-        "requestKind": kind,
-        "requestResource": plural,
+        "kind": _kind(resource),
+        "resource": _plural(resource),
+        "requestKind": _kind(requested),
+        "requestResource": _plural(requested),
         "name": operation.name or operation.metadata.get("name", ""),
         "operation": operation.verb,
         "userInfo": {"username": "kubernetes-admin", "groups": ["system:masters", "system:authenticated"]},
@@ -280,24 +264,6 @@ def _request(operation: Operation, uid: str) -> JSON:
     if operation.subresource:
         request["subResource"] = request["requestSubResource"] = operation.subresource
     return request
-
-
-def _read_review(body: bytes, uid: str) -> JSON:
-    """The `response` of a reply. Raises WebhookError for anything that is not a proper one."""
-    try:
-        review: Any = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise WebhookError(f"failed to decode the webhook's reply: {error}") from error
-    response = review.get("response") if isinstance(review, dict) else None
-    if not isinstance(response, dict):
-        raise WebhookError("the webhook's reply has no response")
-    if review.get("apiVersion") != "admission.k8s.io/v1" or review.get("kind") != "AdmissionReview":
-        raise WebhookError("expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview")
-    if response.get("uid") != uid:
-        raise WebhookError(f'expected response.uid="{uid}", got "{response.get("uid", "")}"')
-    if response.get("patch") and response.get("patchType") != "JSONPatch":
-        raise WebhookError("webhook returned response.patch but not response.patchType JSONPatch")
-    return response
 
 
 def _refusal(name: str, answer: JSON) -> status.StatusError:

@@ -19,7 +19,7 @@ from aiohttp import web
 
 from extender.emulator import discovery, openapi, parameters, reads, replies, routing, status, subresources, watch
 from extender.emulator import faults as faults_
-from extender.emulator.admission import Admission, ServiceResolver
+from extender.emulator.admission import Admission
 from extender.emulator.bootstrap import populate
 from extender.emulator.crds import follow
 from extender.emulator.deletes import Deleter, returns_deleted
@@ -29,6 +29,8 @@ from extender.emulator.resources import JSON, PODS, Registry, Resource
 from extender.emulator.routing import Target
 from extender.emulator.status import StatusError
 from extender.emulator.store import HISTORY_EVENTS, Record, Store
+from extender.emulator.versions import Versions
+from extender.emulator.webhooks import ServiceResolver, Webhooks
 from extender.emulator.writes import Writer
 
 log = logging.getLogger(__name__)
@@ -60,12 +62,14 @@ class ApiServer:
         self.store = Store(history_events)
         self.registry = Registry()
         self.store.listen(lambda event: follow(self.registry, event))
-        self.admission = Admission(self.store, service_resolver)
-        self._writer = Writer(self.store, self.registry, self.admission)
-        self._deleter = Deleter(self.store, self.admission)
+        self.webhooks = Webhooks(service_resolver)
+        self._versions = Versions(self.store, self.webhooks)
+        admission = Admission(self.store, self.registry, self.webhooks, self._versions)
+        self._writer = Writer(self.store, self.registry, admission, self._versions)
+        self._deleter = Deleter(self.store, admission, self._versions)
         self._garbage = GarbageCollector(self.store, self.registry, self._deleter)
         self._openapi = openapi.OpenApi(self.registry)
-        self._watches = watch.Watches(self.store, bookmark_interval_s)
+        self._watches = watch.Watches(self.store, self._versions, bookmark_interval_s)
         self._runner: web.ServerRunner | None = None
         self._garbage_task: asyncio.Task[None] | None = None
         self.url = ""
@@ -94,7 +98,7 @@ class ApiServer:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._garbage_task
             self._garbage_task = None
-        await self.admission.close()
+        await self.webhooks.close()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -223,7 +227,8 @@ class ApiServer:
 
     async def _get(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
         form = reads.negotiate(request.headers.get("Accept", ""), request.query)
-        return replies.raw_reply(reads.encode_one(target.resource, self._record(target), form))
+        record = await self._versions.served(target.resource, self._record(target))
+        return replies.raw_reply(reads.encode_one(target.resource, record, form))
 
     async def _list(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
         form = reads.negotiate(request.headers.get("Accept", ""), request.query)
@@ -231,7 +236,9 @@ class ApiServer:
         if request.query.get("watch") in ("true", "1"):
             options = watch.watch_options(request.query, query, self.store)
             return await self._watches.serve(request, query, options, form)
-        return replies.raw_reply(reads.list_objects(self.store, query, form))
+        records, metadata = reads.select(self.store, query)
+        records = await self._versions.all_served(target.resource, records)
+        return replies.raw_reply(reads.encode_list(target.resource, records, metadata, form))
 
     async def _create(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
         resource = target.resource
@@ -281,6 +288,7 @@ class ApiServer:
             if not resource.group:
                 del details["group"]
             return replies.json_reply(status.success(200, details), headers=replies.warning_headers(options.warnings))
+        record = await self._versions.served(resource, record)
         return replies.object_reply(resource, record, 200, options.warnings)
 
     async def _delete_collection(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
@@ -288,16 +296,15 @@ class ApiServer:
         if resource.namespaced and target.namespace is None:
             raise status.method_not_allowed()
         query = reads.list_query(resource, target.namespace, request.query)
-        records = [r for r in self.store.records(resource.storage, target.namespace) if query.selection.matches(r.obj)]
+        found = [r for r in self.store.records(resource.storage, target.namespace) if query.selection.matches(r.obj)]
+        records = await self._versions.all_served(resource, found)
         for record in records:
             options = await parameters.delete_options(request)
             with contextlib.suppress(StatusError):
                 # Somebody else may delete one of them meanwhile, which is what was asked for.
                 await self._deleter.delete(resource, record.namespace, record.name, options)
-        items = [r.encode_whole(resource) if resource.custom else r.encode(resource) for r in records]
-        head = f'{{"kind":"{resource.list_kind}","apiVersion":"{resource.api_version}",'.encode()
-        metadata = f'"metadata":{{"resourceVersion":"{self.store.version}"}},"items":['.encode()
-        return replies.raw_reply(head + metadata + b",".join(items) + b"]}")
+        metadata: JSON = {"resourceVersion": str(self.store.version)}
+        return replies.raw_reply(reads.encode_list(resource, records, metadata, reads.Form()))
 
     async def _scale(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
         if request.method == "GET":

@@ -93,7 +93,7 @@ class EmbeddedCluster:
 
         Install before the webhook starts: it then finds the configurations that must trust it at once.
         """
-        self.server.admission.service_resolver = lambda _namespace, _name, _port: url()
+        self.server.webhooks.service_resolver = lambda _namespace, _name, _port: url()
         await self.apply(obj for obj in manifests.render() if obj["kind"].endswith("WebhookConfiguration"))
 
     async def apply(self, documents: Iterable[Json | Document], *, timeout_s: float = 10.0) -> None:

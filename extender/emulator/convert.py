@@ -1,6 +1,6 @@
-"""Between what is stored and what a version serves: only events have two shapes.
+"""Between what is stored and what a version of a built-in kind serves: only events have two shapes.
 
-The versions of a CRD differ in `apiVersion` alone (conversion strategy None), which is not stored.
+Custom resources come here in the version that is served already: `versions`.
 """
 
 from __future__ import annotations

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from extender.emulator.resources import BUILT_IN_GROUPS, CRDS, JSON, Registry, Resource, Storage
-from extender.emulator.status import Cause, invalid_value, required
+from extender.emulator.status import Cause, forbidden_field, invalid_value, not_supported, required
 from extender.emulator.store import DELETED, Event
 from extender.emulator.times import now_text
 
 
 def set_defaults(crd: JSON) -> None:
-    """Names that follow from the kind, and the only conversion there is."""
+    """Names that follow from the kind, and what a conversion leaves out."""
     spec = crd.setdefault("spec", {})
     names = spec.setdefault("names", {})
     kind = names.get("kind", "")
     names.setdefault("singular", kind.lower())
     names.setdefault("listKind", f"{kind}List" if kind else "")
-    spec.setdefault("conversion", {"strategy": "None"})
+    conversion = spec.setdefault("conversion", {"strategy": "None"})
+    service = ((conversion.get("webhook") or {}).get("clientConfig") or {}).get("service")
+    if service is not None:
+        service.setdefault("port", 443)
 
 
 def prepare(crd: JSON) -> None:
@@ -61,7 +64,26 @@ def validate(crd: JSON) -> Iterator[Cause]:
         yield invalid_value("spec.group", group, "is served by the API server itself")
     if spec.get("scope") not in ("Namespaced", "Cluster"):
         yield required("spec.scope")
+    yield from _validate_conversion(spec["conversion"])
     yield from _validate_versions(spec.get("versions") or [])
+
+
+def _validate_conversion(conversion: JSON) -> Iterator[Cause]:
+    path, strategy = "spec.conversion", conversion.get("strategy")
+    if strategy not in ("None", "Webhook"):
+        yield not_supported(f"{path}.strategy", strategy, ("None", "Webhook"))
+    webhook = conversion.get("webhook") or {}
+    if strategy == "None" and webhook:
+        detail = "should not be set when strategy is not set to Webhook"
+        yield forbidden_field(f"{path}.webhook", detail)
+    elif strategy == "Webhook":
+        client = webhook.get("clientConfig")
+        if client is None:
+            yield required(f"{path}.webhook.clientConfig", "required when strategy is set to Webhook")
+        elif bool(client.get("url")) == bool(client.get("service")):
+            yield required(f"{path}.webhook.clientConfig", "exactly one of url or service is required")
+        if not webhook.get("conversionReviewVersions"):
+            yield required(f"{path}.webhook.conversionReviewVersions")
 
 
 def _validate_versions(versions: list[JSON]) -> Iterator[Cause]:

@@ -9,6 +9,7 @@ from extender.emulator.admission import Admission, Operation
 from extender.emulator.resources import CRDS, JOBS, JSON, NAMESPACES, PODS, Resource, Storage
 from extender.emulator.store import Record, Store
 from extender.emulator.times import now_text
+from extender.emulator.versions import Versions
 
 # Finalizers by which a deletion waits for the garbage collector.
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
@@ -39,26 +40,29 @@ class DeleteOptions:
 class Deleter:
     """All deletions, those by clients and those by the garbage collector."""
 
-    def __init__(self, store: Store, admission: Admission) -> None:
+    def __init__(self, store: Store, admission: Admission, versions: Versions) -> None:
         self._store = store
         self._admission = admission
+        self._versions = versions
 
     async def delete(
         self, resource: Resource, namespace: str, name: str, options: DeleteOptions
     ) -> tuple[Record, bool]:
         """DELETE: take an object out or mark it; returns its last state and whether it is gone.
 
-        Raises StatusError (403, 404, 409).
+        Raises StatusError (403, 404, 409; 500 for an object that cannot be had in the version of the request).
         """
         current = self._checked(resource, namespace, name, options)
+        old = (await self._versions.served(resource, current)).obj
         if resource.storage == NAMESPACES and name in _PROTECTED_NAMESPACES:
             raise status.forbidden(resource, name, "this namespace may not be deleted")
         if self._admission.validates(resource):
             operation = Operation(
-                "DELETE", resource, namespace, None, current.obj, options.dry_run, options.warnings, name=name
+                "DELETE", resource, namespace, None, old, options.dry_run, options.warnings, name=name
             )
             await self._admission.validate(operation)
-            current = self._checked(resource, namespace, name, options)
+        # Somebody else may have written while a webhook was asked.
+        current = self._checked(resource, namespace, name, options)
         if options.dry_run:
             return current, True
         if resource.storage == JOBS and options.propagation is None:

@@ -96,8 +96,8 @@ def list_query(resource: Resource, namespace: str | None, query: Mapping[str, st
     )
 
 
-def list_objects(store: Store, query: ListQuery, form: Form) -> bytes:
-    """The List reply. Raises StatusError 400, 410 (token too old) or 504 (version from the future).
+def select(store: Store, query: ListQuery) -> tuple[list[Record], JSON]:
+    """The objects of a list and its metadata. Raises StatusError 400, 410 (token too old) or 504 (version to come).
 
     Pages are cut by key: each shows the objects as they are now, under the version of the first page. A client that
     watches from that version sees every change it may have missed.
@@ -122,10 +122,11 @@ def list_objects(store: Store, query: ListQuery, form: Form) -> bytes:
         metadata["continue"] = _make_token(version, records[-1].key)
         if selection.everything:
             metadata["remainingItemCount"] = remaining
-    return _encode_list(query.resource, records, metadata, form)
+    return records, metadata
 
 
-def _encode_list(resource: Resource, records: list[Record], metadata: JSON, form: Form) -> bytes:
+def encode_list(resource: Resource, records: list[Record], metadata: JSON, form: Form) -> bytes:
+    """The List reply, in the form that the client asked for."""
     if form.kind == "Table":
         return orjson.dumps(tables.table(resource, records, metadata, form.include))
     if form.kind.startswith("Partial"):

@@ -24,17 +24,22 @@ HISTORY_EVENTS = 10_000
 
 
 class Record:
-    """One version of one object; `obj` has no `apiVersion` and `kind`."""
+    """One version of one object; `obj` has no `apiVersion` and `kind`.
 
-    __slots__ = ("_encoded", "name", "namespace", "obj", "storage", "version")
+    api_version: the one that `obj` is in; "" where there is but one shape. views: it in others, kept by `versions`.
+    """
 
-    def __init__(self, storage: Storage, obj: JSON) -> None:
+    __slots__ = ("_encoded", "api_version", "name", "namespace", "obj", "storage", "version", "views")
+
+    def __init__(self, storage: Storage, obj: JSON, api_version: str = "") -> None:
         metadata = obj["metadata"]
         self.storage = storage
         self.obj = obj
         self.namespace: str = metadata.get("namespace", "")
         self.name: str = metadata["name"]
         self.version = int(metadata["resourceVersion"])
+        self.api_version = api_version
+        self.views: dict[str, Record] = {}
         self._encoded: dict[str, bytes] = {}
 
     @property
@@ -98,7 +103,7 @@ class Event:
 def with_version(record: Record, version: int) -> Record:
     """The same content under another resourceVersion."""
     metadata = {**record.obj["metadata"], "resourceVersion": str(version)}
-    return Record(record.storage, {**record.obj, "metadata": metadata})
+    return Record(record.storage, {**record.obj, "metadata": metadata}, record.api_version)
 
 
 class _Table:
@@ -172,9 +177,9 @@ class Store:
         """Every storage that has ever held an object."""
         return list(self._tables)
 
-    def insert(self, storage: Storage, obj: JSON) -> Record:
+    def insert(self, storage: Storage, obj: JSON, api_version: str = "") -> Record:
         """Store a new object under the next resourceVersion; the key must be free (KeyError)."""
-        record = self._stamp(storage, obj)
+        record = self._stamp(storage, obj, api_version)
         table = self._table(storage)
         if record.key in table.records:
             raise KeyError(record.key)
@@ -183,9 +188,9 @@ class Store:
         self._publish(table, Event(ADDED, record, None))
         return record
 
-    def replace(self, before: Record, obj: JSON) -> Record:
-        """Store the next version of `before`, which must be the current one (KeyError)."""
-        record = self._stamp(before.storage, obj)
+    def replace(self, before: Record, obj: JSON, api_version: str | None = None) -> Record:
+        """Store the next state of `before`, which must be the current one (KeyError); by default in its apiVersion."""
+        record = self._stamp(before.storage, obj, before.api_version if api_version is None else api_version)
         table = self._table(before.storage)
         if table.records.get(before.key) is not before or record.key != before.key:
             raise KeyError(before.key)
@@ -193,9 +198,10 @@ class Store:
         self._publish(table, Event(MODIFIED, record, before))
         return record
 
-    def remove(self, before: Record, obj: JSON | None = None) -> Record:
+    def remove(self, before: Record, obj: JSON | None = None, api_version: str | None = None) -> Record:
         """Take an object out; `obj` is its last state where that differs from `before`, the current one (KeyError)."""
-        record = self._stamp(before.storage, {**(obj or before.obj)})
+        api_version = before.api_version if api_version is None else api_version
+        record = self._stamp(before.storage, {**(obj or before.obj)}, api_version)
         table = self._table(before.storage)
         if table.records.get(before.key) is not before:
             raise KeyError(before.key)
@@ -247,9 +253,9 @@ class Store:
             table = self._tables[storage] = _Table(self._history_events)
         return table
 
-    def _stamp(self, storage: Storage, obj: JSON) -> Record:
+    def _stamp(self, storage: Storage, obj: JSON, api_version: str) -> Record:
         obj["metadata"] = {**obj["metadata"], "resourceVersion": str(self.next_version())}
-        return Record(storage, obj)
+        return Record(storage, obj, api_version)
 
     def _publish(self, table: _Table, event: Event) -> None:
         table.append(event)

@@ -18,6 +18,7 @@ from extender.emulator import status, tables
 from extender.emulator.reads import Form, ListQuery
 from extender.emulator.resources import JSON, Resource
 from extender.emulator.store import ADDED, DELETED, MODIFIED, Event, Record, Store, with_version
+from extender.emulator.versions import Versions
 
 # A client that names no timeout gets one between these two in a real cluster; one value will do.
 _DEFAULT_TIMEOUT_S = 2700.0
@@ -76,8 +77,9 @@ class Watches:
     bookmark_interval_s: how often a stream that allows bookmarks gets one.
     """
 
-    def __init__(self, store: Store, bookmark_interval_s: float = 10.0) -> None:
+    def __init__(self, store: Store, versions: Versions, bookmark_interval_s: float = 10.0) -> None:
         self._store = store
+        self._versions = versions
         self.bookmark_interval_s = bookmark_interval_s
         self._open: set[_Stream] = set()
         self._closed = False
@@ -90,7 +92,7 @@ class Watches:
             headers={"Content-Type": "application/json", "Cache-Control": "no-cache, private"}
         )
         response.enable_chunked_encoding()
-        stream = _Stream(self._store, list_, options, form, self.bookmark_interval_s)
+        stream = _Stream(self._store, self._versions, list_, options, form, self.bookmark_interval_s)
         stream.cut = self._closed
         self._open.add(stream)
         try:
@@ -136,9 +138,16 @@ def _nothing() -> None:
 
 class _Stream:
     def __init__(
-        self, store: Store, list_: ListQuery, options: WatchOptions, form: Form, bookmark_interval_s: float
+        self,
+        store: Store,
+        versions: Versions,
+        list_: ListQuery,
+        options: WatchOptions,
+        form: Form,
+        bookmark_interval_s: float,
     ) -> None:
         self._store = store
+        self._versions = versions
         self._list = list_
         self._options = options
         self._form = form
@@ -171,9 +180,17 @@ class _Stream:
         self._wake.set()
 
     async def run(self, response: web.StreamResponse) -> None:
+        try:
+            await self._run(response)
+        except status.StatusError as error:
+            # In the version of this stream an object cannot be had: it ends, and the client lists again.
+            await response.write(_error_line(error))
+
+    async def _run(self, response: web.StreamResponse) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._options.timeout_s
         next_bookmark = loop.time() + self._bookmark_interval_s
+        self._first = await self._versions.all_served(self.resource, self._first)
         for lines in _chunks(self._initial_lines()):
             await response.write(lines)
         while not self.cut:
@@ -184,6 +201,7 @@ class _Stream:
                 return
             if events:
                 self._version = events[-1].record.version
+                events = [await self._versions.event(self.resource, event) for event in events]
                 for lines in _chunks(self._lines(events)):
                     await response.write(lines)
                 continue

@@ -29,6 +29,7 @@ from extender.emulator.resources import (
 from extender.emulator.status import Cause
 from extender.emulator.store import Record, Store
 from extender.emulator.times import now_text
+from extender.emulator.versions import Versions
 
 # What Kubernetes appends to generateName: no vowels, no lookalikes.
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
@@ -55,10 +56,11 @@ class WriteOptions:
 class Writer:
     """All writes to the store that come from clients."""
 
-    def __init__(self, store: Store, registry: Registry, admission: Admission) -> None:
+    def __init__(self, store: Store, registry: Registry, admission: Admission, versions: Versions) -> None:
         self._store = store
         self._registry = registry
         self._admission = admission
+        self._versions = versions
 
     async def create(self, resource: Resource, namespace: str, body: JSON, options: WriteOptions) -> Record:
         """POST: store a new object. Raises StatusError (400, 403, 404, 409, 422)."""
@@ -107,15 +109,17 @@ class Writer:
         if self._admission.validates(resource):
             operation = Operation("CREATE", resource, namespace, obj, None, options.dry_run, options.warnings)
             await self._admission.validate(operation)
-            self._check_namespace(resource, namespace, obj)
+        stored = obj if options.dry_run else await self._versions.to_stored(resource, obj)
+        # Once more, after whatever was waited for.
+        self._check_namespace(resource, namespace, obj)
         if self._store.get(resource.storage, namespace, metadata["name"]) is not None:
             raise status.already_exists(resource, metadata["name"])
         if options.dry_run:
             return _unstored(resource.storage, obj)
-        record = self._store.insert(resource.storage, obj)
+        record = self._store.insert(resource.storage, stored, self._versions.stored_in(resource))
         if resource.storage == NAMESPACES:
             self._populate_namespace(record.name)
-        return record
+        return await self._versions.served(resource, record)
 
     def _populate_namespace(self, name: str) -> None:
         metadata = {
@@ -270,9 +274,10 @@ class Writer:
     ) -> Record:
         """Read, change, store; again when a webhook call let another writer in between."""
         for _ in range(_PATCH_ATTEMPTS):
-            current = self._store.get(resource.storage, namespace, name)
-            if current is None:
+            stored = self._store.get(resource.storage, namespace, name)
+            if stored is None:
                 raise status.not_found(resource, name)
+            current = await self._versions.served(resource, stored)
             unknown: list[str] = []
             try:
                 new = change(current.copy(), unknown)
@@ -285,7 +290,7 @@ class Writer:
             wanted_version = (new.get("metadata") or {}).get("resourceVersion")
             if wanted_version and wanted_version != str(current.version):
                 raise status.modified(resource, name)
-            record = await self._store_change(resource, current, new, options, subresource, keep_managed)
+            record = await self._store_change(resource, stored, current, new, options, subresource, keep_managed)
             if record is not None:
                 return record
         raise status.modified(resource, name)
@@ -293,13 +298,14 @@ class Writer:
     async def _store_change(
         self,
         resource: Resource,
+        stored: Record,
         current: Record,
         new: JSON,
         options: WriteOptions,
         subresource: str,
         keep_managed: bool,
     ) -> Record | None:
-        """One attempt to store `new` over `current`; None when another write came first."""
+        """One attempt to store `new` over `current`, the view of `stored`; None when another write came first."""
         kind = kinds.of(resource.storage)
         old = current.obj
         transitions.carry_owned_metadata(resource, current, new, keep_managed)
@@ -325,15 +331,18 @@ class Writer:
         self._validate(resource, new, causes)
         if self._admission.validates(resource):
             await self._admission.validate(operation)
-        if self._store.get(current.storage, current.namespace, current.name) is not current:
+        api_version = self._versions.stored_in(resource)
+        is_same = new == old and stored.api_version == api_version
+        obj = new if options.dry_run or is_same else await self._versions.to_stored(resource, new)
+        if self._store.get(stored.storage, stored.namespace, stored.name) is not stored:
             return None
         if options.dry_run:
             return _unstored(resource.storage, new)
         if may_vanish(resource.storage, new):
-            return self._store.remove(current, new)
-        if new == old:
+            return await self._versions.served(resource, self._store.remove(stored, obj, api_version))
+        if is_same:
             return current
-        return self._store.replace(current, new)
+        return await self._versions.served(resource, self._store.replace(stored, obj, api_version))
 
     def _decode(self, resource: Resource, body: JSON, options: WriteOptions) -> JSON:
         unknown: list[str] = []

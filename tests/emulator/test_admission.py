@@ -189,7 +189,7 @@ async def test_a_service_is_reached_through_the_resolver(api, pod, hook) -> None
         asked.append((namespace, name, port))
         return hook.url.removesuffix("/mutate")
 
-    api.server.admission.service_resolver = resolve
+    api.server.webhooks.service_resolver = resolve
     await api.create(PODS, pod())
     assert asked == [("runai", "admission", 9443)]
 
