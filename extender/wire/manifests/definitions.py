@@ -1,28 +1,33 @@
 """The CustomResourceDefinitions that we install, from the models of `wire/resources` and `wire/workloads`.
 
-To register a kind, add its models to MODELS. Those of one kind are its versions, in this order: first the one that
-objects are stored in. Where a kind has several, the API server asks our webhook for the others: it knows the kinds of
-`workloads/conversion`.
+Of a kind with several versions the first is the one that objects are stored in; for the others the API server asks our
+webhook, which knows the kinds of `workloads/conversion`.
 """
 
 from __future__ import annotations
 
-from extender.wire import resources
+import copy
+from functools import cache
+
+from extender.wire import resources, workloads
 from extender.wire.manifests.names import Json
 from extender.wire.manifests.webhooks import client_config
 from extender.wire.resources import Resource, crd
 
-MODELS: tuple[type[Resource], ...] = resources.MODELS
+
+def kinds() -> list[tuple[type[Resource], ...]]:
+    """The models of each kind that we define, the stored version first."""
+    return [*((model,) for model in resources.MODELS), *workloads.models()]
 
 
 def crds() -> list[Json]:
     """Every CustomResourceDefinition, sorted by name; fresh objects that the caller may change."""
-    return [definition(*versions) for _, versions in sorted(_kinds().items())]
+    return copy.deepcopy(_definitions())
 
 
 def converted() -> tuple[str, ...]:
     """The names of the CustomResourceDefinitions with several versions, sorted: those that must trust our webhook."""
-    return tuple(sorted(name for name, versions in _kinds().items() if len(versions) > 1))
+    return tuple(sorted(versions[0].resource.name for versions in kinds() if len(versions) > 1))
 
 
 def definition(*versions: type[Resource]) -> Json:
@@ -35,9 +40,7 @@ def definition(*versions: type[Resource]) -> Json:
     return one
 
 
-def _kinds() -> dict[str, list[type[Resource]]]:
-    """The versions of each kind, by the name of its CustomResourceDefinition."""
-    kinds: dict[str, list[type[Resource]]] = {}
-    for model in MODELS:
-        kinds.setdefault(model.resource.name, []).append(model)
-    return kinds
+@cache
+def _definitions() -> list[Json]:
+    """Made once: there are dozens of parameters, each with a model of its own in every version. Cost: seconds."""
+    return [definition(*versions) for versions in sorted(kinds(), key=lambda versions: versions[0].resource.name)]

@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from extender.model.names import GPU_RESOURCE, OWN_NAMESPACES, QUEUE_LABEL, RUN_AI_GROUP
+from extender.model.workload import WorkloadKind
 from extender.wire.manifests.names import ADMISSION_SERVICE, NAME, NAMESPACE, WEBHOOKS, Json, metadata
+from extender.wire.workloads import VERSIONS
 
 _TIMEOUT_S = 3  # the answer takes a millisecond; a write must not wait long for a replica that is gone
 _EXEMPT = ("kube-system", *OWN_NAMESPACES)
@@ -51,6 +53,18 @@ def webhooks() -> list[Json]:
             [
                 _webhook("pods", "validate", ours),
                 *_of_templates("validate", _has_ours),
+                # In our own namespace too: templates and policies for all projects live there.
+                _webhook(
+                    "workloads",
+                    "validate",
+                    [],
+                    resources={
+                        RUN_AI_GROUP: [*(k.workloads for k in WorkloadKind), *(k.policies for k in WorkloadKind)]
+                    },
+                    versions=VERSIONS,
+                    operations=("CREATE", "UPDATE"),
+                    exempt=(),
+                ),
             ],
         ),
     ]
@@ -125,8 +139,10 @@ def _webhook(
     *selected: Json,
     resources: Mapping[str, list[str]] = _PODS,
     operations: Sequence[str] = ("CREATE",),
+    versions: Sequence[str] = ("v1",),
+    exempt: Sequence[str] = _EXEMPT,
 ) -> Json:
-    exempt = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": list(_EXEMPT)}
+    others = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": list(exempt)}
     return {
         "name": f"{name}.admission.run.ai",
         "admissionReviewVersions": ["v1"],
@@ -135,14 +151,14 @@ def _webhook(
         "rules": [
             {
                 "apiGroups": [group],
-                "apiVersions": ["v1"],
+                "apiVersions": list(versions),
                 "resources": list(plurals),
                 "operations": list(operations),
                 "scope": "Namespaced",
             }
             for group, plurals in resources.items()
         ],
-        "namespaceSelector": {"matchExpressions": [exempt, *selected]},
+        "namespaceSelector": {"matchExpressions": [*([others] if exempt else []), *selected]},
         "matchConditions": [dict(one) for one in conditions],
         "matchPolicy": "Equivalent",
         "failurePolicy": "Fail",

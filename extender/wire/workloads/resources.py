@@ -199,12 +199,14 @@ def _told(one: _Field) -> str:
     return f"The value, {one.marks.type}" + (f" such as {one.marks.example}." if one.marks.example else ".")
 
 
+@cache
 def _value_of(one: _Field) -> type[Part]:
     return _part(
         f"{one.name}Value", one.description, {"value": (one.annotation | None, Field(None, description=_told(one)))}
     )
 
 
+@cache
 def _items_of(one: _Field) -> type[Part]:
     item = _part(
         f"{one.name}Item",
@@ -230,6 +232,7 @@ def _labelled(item: Any) -> Any:
     return Annotated[dict[str, item], Field(max_length=MOST_ITEMS)] | None
 
 
+@cache
 def _ruled(one: _Field, version: str) -> type[Part]:
     default: Any = one.annotation
     told = _told(one).replace("The value", "The default", 1)
@@ -245,6 +248,7 @@ def _ruled(one: _Field, version: str) -> type[Part]:
     )
 
 
+@cache
 def _ruled_items(one: _Field) -> type[Part]:
     rules = _part(
         "ItemsRules",
@@ -339,6 +343,7 @@ def _rules(type_: Type) -> type[Part]:
     return _part(f"{type_.name.title()}Rules", f"What {type_} must keep.", fields)
 
 
+@cache
 def _fields(model: type[Part]) -> list[_Field]:
     return [_field(info) for info in model.model_fields.values()]
 

@@ -6,6 +6,11 @@ from pydantic import Field
 
 from extender.wire.resources.parts import Part
 
+MOST_VALUES = 5000
+MOST_EVENTS = 100
+MOST_PODS = 100
+_MOST_RESOURCES = 5000
+
 
 class ResolvedValue(Part):
     """One value of the submission, and whose it is."""
@@ -52,7 +57,9 @@ class CreatedJob(Part):
     status: str = Field("", description="The state of the job in one word, such as Pending, Running or Succeeded.")
     running_pods: int = Field(0, description="The number of pods that run.")
     pending_pods: int = Field(0, description="The number of pods that wait.")
-    pods: list[CreatedPod] = Field(default_factory=list, description="The pods of the job, at most 100 of them.")
+    pods: list[CreatedPod] = Field(
+        default_factory=list, max_length=MOST_PODS, description="The pods of the job, the first 100 of them."
+    )
 
 
 class WorkloadStatus(Part):
@@ -69,10 +76,16 @@ class WorkloadStatus(Part):
     base_workload: str = Field("", description="The workload, as namespace/name, whose values were the defaults.")
     policy: str = Field("", description="The policy, as namespace/name, that gave defaults and rules.")
     values: list[ResolvedValue] = Field(
-        default_factory=list, description="The values set of the submission, each value with its origin."
+        default_factory=list,
+        max_length=MOST_VALUES,
+        description="The values set of the submission, each value with its origin.",
     )
-    events: list[SubmissionEvent] = Field(default_factory=list, description="What happened to the submission.")
+    events: list[SubmissionEvent] = Field(
+        default_factory=list, max_length=MOST_EVENTS + 1, description="What happened to the submission."
+    )
     created_resources: list[CreatedResource] = Field(
-        default_factory=list, description="The objects that were created for the workload."
+        default_factory=list,
+        max_length=_MOST_RESOURCES,
+        description="The objects that were created for the workload.",
     )
     job: CreatedJob | None = Field(None, description="The job of the workload and its pods.")

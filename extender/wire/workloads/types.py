@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from extender.model.workload import Type
 from extender.wire.resources.parts import whole
@@ -41,7 +41,7 @@ Integer = Annotated[int, BeforeValidator(whole), Is(Type.INTEGER)]
 Number = Annotated[int | str, _INT_OR_TEXT, Is(Type.NUMBER, '"0.5" or "2"')]
 Quantity = Annotated[int | str, _INT_OR_TEXT, Is(Type.QUANTITY, '"500M" or "2Gi"')]
 Duration = Annotated[str, Is(Type.DURATION, '"90s", "5m" or "1h30m"')]
-Texts = Annotated[list[str], Is(Type.TEXTS)]
+Texts = Annotated[list[str], Field(max_length=256), Is(Type.TEXTS)]
 
 
 def choice(*options: str) -> Is:

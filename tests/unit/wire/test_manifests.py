@@ -139,7 +139,7 @@ def test_the_order_is_one_that_kubectl_apply_accepts() -> None:
 
 def test_crds_alone() -> None:
     assert {one["kind"] for one in render(crds_only=True)} == {"CustomResourceDefinition"}
-    assert len(render(crds_only=True)) == len(of_kind("CustomResourceDefinition")) == 5
+    assert len(render(crds_only=True)) == len(of_kind("CustomResourceDefinition")) == 15
 
 
 def test_the_caller_may_change_what_it_gets() -> None:
@@ -367,8 +367,19 @@ def hooks() -> list[Json]:
     return [webhook for one in configurations for webhook in one["webhooks"]]
 
 
+def of_ours(webhook: Json) -> bool:
+    """Whether it is the one for workloads and policies, which the system itself has none of that it waits for."""
+    return webhook["name"] == "workloads.admission.run.ai"
+
+
+def test_templates_and_policies_for_all_projects_are_judged_too() -> None:
+    (ours,) = [one for one in hooks() if of_ours(one)]
+    assert ours["namespaceSelector"] == {"matchExpressions": []}
+    assert len(ours["rules"][0]["resources"]) == 10
+
+
 def test_webhooks_fail_closed_and_fast_for_new_objects_only() -> None:
-    assert len(hooks()) == 7
+    assert len(hooks()) == 8
     for webhook in hooks():
         assert webhook["failurePolicy"] == "Fail"
         assert webhook["sideEffects"] == "None"
@@ -377,6 +388,9 @@ def test_webhooks_fail_closed_and_fast_for_new_objects_only() -> None:
         for rule in webhook["rules"]:
             if rule["resources"] == ["pods"]:
                 assert rule["operations"] == ["CREATE"]
+            elif webhook["name"] == "workloads.admission.run.ai":
+                assert rule["operations"] == ["CREATE", "UPDATE"]
+                assert rule["apiVersions"] == list(VERSIONS)
             elif "UPDATE" in rule["operations"]:
                 # Of templates only those that change: nothing else is held up by us.
                 concerns, is_new = webhook["matchConditions"]
@@ -387,12 +401,12 @@ def test_webhooks_fail_closed_and_fast_for_new_objects_only() -> None:
 def test_templates_of_every_kind_are_asked_about() -> None:
     kinds = {"deployments", "replicasets", "statefulsets", "jobs", "cronjobs", "runaijobs"}
     for path in ("mutate", "validate"):
-        asked = [one for one in hooks() if one["clientConfig"]["service"]["path"].endswith(path)]
+        asked = [one for one in hooks() if one["clientConfig"]["service"]["path"].endswith(path) and not of_ours(one)]
         assert {kind for one in asked for rule in one["rules"] for kind in rule["resources"]} == {"pods", *kinds}
 
 
 def test_the_system_and_the_control_plane_do_not_wait_for_the_webhook() -> None:
-    for webhook in hooks():
+    for webhook in (one for one in hooks() if not of_ours(one)):
         exempt = webhook["namespaceSelector"]["matchExpressions"][0]
         assert (exempt["key"], exempt["operator"]) == ("kubernetes.io/metadata.name", "NotIn")
         assert set(exempt["values"]) == {"kube-system", "runai", "runai-reservation"}
@@ -494,8 +508,8 @@ def test_the_kube_scheduler_configuration() -> None:
 
 
 def test_kinds_of_several_versions_trust_the_webhook(monkeypatch: pytest.MonkeyPatch) -> None:
-    two = [workload(WorkloadKind.TRAINING, version) for version in VERSIONS]
-    monkeypatch.setattr(definitions, "MODELS", (Project, *two))
+    two = tuple(workload(WorkloadKind.TRAINING, version) for version in VERSIONS)
+    monkeypatch.setattr(definitions, "kinds", lambda: [(Project,), two])
     assert converted() == ("trainingworkloads.run.ai",)
     (only,) = [
         rule["resourceNames"]
@@ -509,5 +523,5 @@ def test_kinds_of_several_versions_trust_the_webhook(monkeypatch: pytest.MonkeyP
         "name": "trainingworkloads.run.ai",
         "annotations": {"cert-manager.io/inject-ca-from": "runai/runai-scheduler-admission"},
     }
-    monkeypatch.setattr(definitions, "MODELS", (Project,))
+    monkeypatch.setattr(definitions, "kinds", lambda: [(Project,)])
     assert not any("customresourcedefinitions" in str(role) for role in access()), "no names would mean every name"
