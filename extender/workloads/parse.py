@@ -22,7 +22,7 @@ from extender.workloads import scalar
 
 LEAST_GPU_MEMORY = 100_000_000  # bytes
 
-BAD_GPU = "gpu: must be an integer or a fraction between 0 and 1"
+BAD_GPU = "must be an integer or a fraction between 0 and 1"
 LITTLE_GPU_MEMORY = "gpu memory must be greater than 100Mb"  # exactly that passes
 NO_REPOSITORY = "git sync must contain Repository"
 
@@ -59,17 +59,17 @@ class SecretKey:
     key: str
 
 
-def gpu(value: Any) -> Gpu:
-    """`gpu` as a text or a number; None is nothing."""
+def gpu(value: Any, name: str = "gpu") -> Gpu:
+    """`gpu` as a text or a number; None is nothing. name: of the parameter, for the error."""
     if value is None:
         return Gpu()
     amount = scalar.amount(value, Type.NUMBER)
     if amount is None or amount < 0 or (amount > 1 and amount.denominator != 1):
-        raise MalformedError(BAD_GPU)
+        raise MalformedError(f"{name}: {BAD_GPU}")
     if amount.denominator == 1:
         return Gpu(whole=int(amount))
     if (amount * 10**_FRACTION_DIGITS).denominator != 1:
-        raise MalformedError(f"gpu: a fraction may have {_FRACTION_DIGITS} decimals, {value} has more")
+        raise MalformedError(f"{name}: a fraction may have {_FRACTION_DIGITS} decimals, {value} has more")
     return Gpu(fraction=f"{parse_quantity(value).normalize():f}")
 
 

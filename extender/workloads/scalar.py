@@ -66,6 +66,11 @@ def is_blank(value: Any) -> bool:
     return value is None or (isinstance(value, str | list | dict) and not value)
 
 
+def integer(value: Any) -> int | None:
+    """The value when it is a whole number; true is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
 def amount(value: Any, type_: Type) -> Fraction | None:
     """How much `value` is: a number, base units of a quantity, seconds of a duration. None when it is none of those."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
