@@ -85,10 +85,10 @@ class Membership:
     def pools_of(self, pod: Pod, project: Project | None) -> tuple[str, ...]:
         """The node pools that the pod may go to, the first to be tried first; never empty.
 
-        Its own label, else its group's list, else its project's, else the pool `default`.
+        Its own, else its group's list, else its project's, else the pool `default`.
         """
-        if pod.pool_label:
-            return (pod.pool_label,)
+        if pod.pools:
+            return pod.pools
         group = self.group_of(pod)
         if group is not None and group.pools:
             return group.pools

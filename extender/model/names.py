@@ -61,6 +61,7 @@ NODE_MIG_STRATEGY = "nvidia.com/mig.strategy"
 NODE_POOL_LABEL = "kai.scheduler/node-pool"
 POOL_KEY = "pool of the node"  # among a node's labels it stands for its pool; no label is called so
 DEFAULT_POOL = "default"  # of nodes without that label
+NODE_POOLS_ANNOTATION = "run.ai/node-pools"  # several, separated by spaces, in the order in which they are tried
 NODE_TYPE_LABEL = "run.ai/type"
 
 # Written on pods by the Binding.

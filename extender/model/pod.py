@@ -57,7 +57,7 @@ class Pod:
     gpu_error:     the refusal text when the GPU request is malformed; `gpu` is then none.
     queue_label:   the first of the project labels on the pod, "" when none.
     group:         name of the PodGroup it says it belongs to, "" for a group of its own.
-    pool_label:    the node pool that it names itself, "" when none.
+    pools:         the node pools that it names itself, the first to be tried first; none when it does not.
     min_member:    how many of its owner's pods must start together, as its template says; 0 when it does not.
     skips_grouping: it asks to have no PodGroup made for it.
     placement:     where the object says it is; None while unbound. Our annotations count only on bound pods.
@@ -95,7 +95,7 @@ class Pod:
     slow_volumes: bool = False  # PreBind may take minutes: claims to be provisioned, or DRA
     created: str = ""
     started: str = ""  # when the kubelet took it on
-    pool_label: str = ""
+    pools: tuple[str, ...] = ()
     min_member: int = 0
     skips_grouping: bool = False
     config_map: str = ""

@@ -12,6 +12,7 @@ from typing import Any
 from extender.cluster.grouping import group_name
 from extender.model import durations, names
 from extender.model.pod import Owner, Pod
+from extender.wire.pods import node_pools
 
 Json = dict[str, Any]
 
@@ -74,8 +75,9 @@ def pod_group(owner: Json, chain: Iterable[Json], pod: Pod) -> Json:
         spec["queue"] = queue
     if labels.get(names.PREEMPTIBILITY_LABEL) in ("preemptible", "non-preemptible"):
         spec["preemptibility"] = labels[names.PREEMPTIBILITY_LABEL]
-    if labels.get(names.NODE_POOL_LABEL):
-        spec["nodePools"] = [labels[names.NODE_POOL_LABEL]]
+    pools = node_pools(labels, annotations)
+    if pools:
+        spec["nodePools"] = list(pools)
     delay = annotations.get(names.PREEMPTION_DELAY_ANNOTATION)
     if delay and not delay.startswith("-") and _is_duration(delay):
         spec["preemptionDelay"] = delay

@@ -83,7 +83,7 @@ def parse(obj: Json) -> Pod:
             slow_volumes=_has_slow_volumes(spec),
             created=_text(metadata.get("creationTimestamp")),
             started=_text(status.get("startTime")),
-            pool_label=_text(labels.get(names.NODE_POOL_LABEL)),
+            pools=node_pools(labels, annotations),
             min_member=max(0, _order(annotations.get(names.MIN_MEMBER_ANNOTATION)) or 0),
             skips_grouping=annotations.get(names.SKIP_GROUPING_ANNOTATION) == "true",
             config_map=_text(annotations.get(names.GPU_CONFIG_MAP_ANNOTATION)),
@@ -101,6 +101,16 @@ def identity(obj: Json) -> tuple[PodUID, int]:
         return PodUID(""), 0
     uid = metadata.get("uid")
     return PodUID(uid if isinstance(uid, str) else ""), _version(metadata.get("resourceVersion"))
+
+
+def node_pools(labels: Mapping[str, Any], annotations: Mapping[str, Any]) -> tuple[str, ...]:
+    """The pools that a pod, or what makes it, names: its annotation's, in their order, else its label's.
+
+    Raises TypeError for what is no text.
+    """
+    listed = _text(annotations.get(names.NODE_POOLS_ANNOTATION)).split()
+    label = _text(labels.get(names.NODE_POOL_LABEL))
+    return tuple(dict.fromkeys(listed)) or ((label,) if label else ())
 
 
 def gpu_error(obj: Json) -> str:

@@ -122,6 +122,11 @@ def test_the_class(obj: Json, member: Json, expected: str) -> None:
     assert made(obj, member=pod("p", **{"owner": "Job", **member}))["spec"]["priorityClassName"] == expected
 
 
+def test_node_pools_in_their_order() -> None:
+    obj = workload("Job", labels={"kai.scheduler/node-pool": "c"}, annotations={"run.ai/node-pools": "b a"})
+    assert made(obj)["spec"]["nodePools"] == ["b", "a"]
+
+
 def test_what_labels_and_annotations_say() -> None:
     obj = workload(
         "Job",

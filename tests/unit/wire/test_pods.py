@@ -210,6 +210,21 @@ def test_its_group(annotations: dict[str, str], group: str) -> None:
     assert pod("p", annotations=annotations).group == group
 
 
+@pytest.mark.parametrize(
+    ("label", "annotation", "pools"),
+    [
+        ("", "", ()),
+        ("a", "", ("a",)),
+        ("", "b a", ("b", "a")),
+        ("c", " b  a b ", ("b", "a")),
+        ("c", " ", ("c",)),
+    ],
+)
+def test_the_node_pools_that_it_names(label: str, annotation: str, pools: tuple[str, ...]) -> None:
+    obj = pod_object("p", labels={"kai.scheduler/node-pool": label}, annotations={"run.ai/node-pools": annotation})
+    assert pods.parse(obj).pools == pools
+
+
 def test_the_controlling_owner_is_the_owner() -> None:
     obj = pod_object("p")
     obj["metadata"]["ownerReferences"] = [{"kind": "Node"}, {"kind": "Job", "controller": True}]
