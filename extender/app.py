@@ -31,6 +31,7 @@ from extender.controllers.reservations import ReservationPolicy, Reservations
 from extender.controllers.status import StatusWriter
 from extender.controllers.stopping import Stopper
 from extender.controllers.upkeep import Upkeep
+from extender.controllers.workload_admission import WorkloadAdmission
 from extender.controllers.workload_role import WorkloadRole
 from extender.errors import ConfigError, UnavailableError
 from extender.kube.client import KubeClient
@@ -245,7 +246,12 @@ class Service:
                 memory_limit_mib=factors.memory_default_limit_gpu_factor,
             ),
         )
-        webhook = Webhook(enforced.is_enforced, context, max_body_bytes=settings.max_body_bytes)
+        webhook = Webhook(
+            enforced.is_enforced,
+            context,
+            max_body_bytes=settings.max_body_bytes,
+            judges=WorkloadAdmission(client).judges,
+        )
         listener = Listener(webhook.app(), settings.admission_address, certificate.context)
         self.admission_url = await self._listen(listener)
         self._unready |= {"a certificate": certificate.ready, "the first list of namespaces": enforced.reflector.synced}
@@ -259,6 +265,8 @@ class Service:
             namespace=settings.namespace,
             lease=settings.workloads_lease,
             identity=settings.identity,
+            backend=settings.workloads.backend,
+            images=settings.workloads.images,
         )
         self._unready |= role.unready
         for name, task in role.tasks():

@@ -31,6 +31,7 @@ from extender.errors import ConfigError
 from extender.model import names
 from extender.model.amounts import cpu_milli, memory_mib
 from extender.packing.strategy import Strategy
+from extender.workloads.objects import Backend, Images
 
 Role = Literal["extender", "admission", "workloads"]
 ROLES: tuple[Role, ...] = ("extender", "admission", "workloads")
@@ -197,6 +198,26 @@ class GpuMetricsSettings(BaseModel):
         return self.bridge_s + self.timeout_s
 
 
+class WorkloadsSettings(BaseModel):
+    """What workload resources become."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    backend: Backend = Field(
+        Backend.RUNAI,
+        description=(
+            "RunaiJob: interactive and training work as a RunaiJob. Kubernetes: interactive work as a StatefulSet, "
+            "which starts a pod that ends again, and training as a Job."
+        ),
+    )
+    git_sync_image: str = Field(Images().git_sync, description="Checks git repositories out, as git-sync does.")
+    s3_image: str = Field(Images().s3, description="Copies buckets; its entrypoint is rclone.")
+
+    @property
+    def images(self) -> Images:
+        return Images(git_sync=self.git_sync_image, s3=self.s3_image)
+
+
 class Settings(BaseSettings):
     """One value of each setting; make it with `load`."""
 
@@ -230,6 +251,7 @@ class Settings(BaseSettings):
         names.WORKLOADS_LEASE,
         description="Lease in `namespace` whose holder alone runs the workloads role's controllers. Empty: always.",
     )
+    workloads: WorkloadsSettings = Field(default_factory=WorkloadsSettings)
     placement: PlacementSettings = Field(default_factory=PlacementSettings)
     admission: AdmissionSettings = Field(default_factory=AdmissionSettings)
     gpu_sharing: GpuSharingSettings = Field(default_factory=GpuSharingSettings)

@@ -6,27 +6,49 @@ A controller joins by three lines below: make it, name the first lists it waits 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from extender.controllers.election import Election
+from extender.controllers.submitter import Submitter
+from extender.controllers.workloads import WorkloadController
 from extender.kube.client import KubeClient
+from extender.kube.events import EventRecorder
+from extender.kube.reflector import Reflector
+from extender.workloads.objects import Backend, Images
 
 
 class WorkloadRole:
     """Made and run by the service: spawn `tasks`, and be ready when all of `unready` is set."""
 
-    def __init__(self, client: KubeClient, *, namespace: str, lease: str, identity: str) -> None:
+    def __init__(
+        self, client: KubeClient, *, namespace: str, lease: str, identity: str, backend: Backend, images: Images
+    ) -> None:
         """lease: its name in `namespace`; "" to run the controllers in every process."""
         self._election = Election(client, namespace, lease, identity) if lease else None
         is_active: Callable[[], bool] = self._election.is_active if self._election else lambda: True
         self.is_active = is_active
+        submitter = Submitter(client, backend=backend, images=images)
+        self._events = EventRecorder(client)
+        self._workloads = WorkloadController(client, submitter, self._events, is_active)
 
     @property
     def unready(self) -> Mapping[str, asyncio.Event]:
         """What has to come in before we can work, by name."""
-        return {}
+        return {f"the first list of {one.name}": one.synced for one in self._workloads.reflectors}
 
     def tasks(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
         """What runs until it is cancelled, by name."""
-        return [("workloads lease", self._election.run())] if self._election else []
+        reflectors = self._workloads.reflectors
+        return [
+            *([("workloads lease", self._election.run())] if self._election else []),
+            ("workload events", self._events.run()),
+            *((one.name, one.run()) for one in reflectors),
+            ("workloads", _once_synced(reflectors, self._workloads.run)),
+        ]
+
+
+async def _once_synced(reflectors: Sequence[Reflector], run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    for one in reflectors:
+        await one.synced.wait()
+    await run()

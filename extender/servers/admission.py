@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 from aiohttp import web
@@ -34,12 +34,19 @@ class Webhook:
     """Routes `/admission/mutate`, `/admission/validate` and `/admission/convert`.
 
     is_enforced: whether a namespace makes every pod in it ours. settings: what is the same for all requests.
+    judges:      for kinds that the cluster itself has to be asked about, who validates them.
     """
 
     def __init__(
-        self, is_enforced: Callable[[str], Awaitable[bool]], settings: Context, *, max_body_bytes: int
+        self,
+        is_enforced: Callable[[str], Awaitable[bool]],
+        settings: Context,
+        *,
+        max_body_bytes: int,
+        judges: Mapping[str, Callable[[Review], Awaitable[Answer]]] | None = None,
     ) -> None:
         self._is_enforced = is_enforced
+        self._judges = judges or {}
         self._settings = settings
         self._max_body_bytes = max_body_bytes
 
@@ -89,6 +96,9 @@ class Webhook:
         return rules.mutate(review, await self._context(review))
 
     async def _validate(self, review: Review) -> Answer:
+        judge = self._judges.get(review.kind)
+        if judge is not None:
+            return await judge(review)
         return rules.validate(review, await self._context(review))
 
     async def _context(self, review: Review) -> Context:
