@@ -52,14 +52,14 @@ def problems(parameters: Parameters, policy_spec: object) -> tuple[str, ...]:
     """What is wrong with the spec of a policy, `<path>: <sentence>` by path. Never raises, whatever JSON it is."""
     if not isinstance(policy_spec, dict):
         return ("spec: must be an object",)
-    lines: list[str] = []
+    lines = list(specs.unknown_members("", policy_spec, parameters))
     for name, part in policy_spec.items():
         parameter = parameters.get(name)
-        if parameter is None:
-            lines.append(specs.unknown(name, parameters))
-        elif isinstance(part, dict):
+        if parameter is None or part is None:
+            continue
+        if isinstance(part, dict):
             lines += (_itemized if parameter.itemized else _scalar)(parameters, parameter, policy_spec)
-        elif part is not None:
+        else:
             lines.append(f"{name}: must be an object with rules and values")
     return specs.in_order(lines)
 

@@ -73,19 +73,18 @@ def integer(value: Any) -> int | None:
 
 def amount(value: Any, type_: Type) -> Fraction | None:
     """How much `value` is: a number, base units of a quantity, seconds of a duration. None when it is none of those."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    if isinstance(value, str):
-        return _amount(value, type_) if type_ is not Type.INTEGER else None
-    if type_ is Type.DURATION or (type_ is Type.INTEGER and not isinstance(value, int)):
+    if type_ is Type.INTEGER:
+        whole = integer(value)
+        return None if whole is None else Fraction(whole)
+    if isinstance(value, bool) or not isinstance(value, str if type_ is Type.DURATION else str | int | float):
         return None
     # Of a decimal in JSON its shortest form is what its author wrote, and not the nearest binary fraction.
-    return Fraction(value) if isinstance(value, int) else _amount(repr(value), type_)
+    return _amount(str(value), type_)
 
 
 @lru_cache(maxsize=4096)
 def _amount(text: str, type_: Type) -> Fraction | None:
-    pattern = {Type.NUMBER: _NUMBER, Type.QUANTITY: _QUANTITY}.get(type_)
+    pattern = {Type.NUMBER: _NUMBER, Type.QUANTITY: _QUANTITY}.get(type_)  # none for durations
     if len(text) > _LONGEST or (pattern and not pattern.fullmatch(text)):
         return None
     try:
@@ -97,7 +96,7 @@ def _amount(text: str, type_: Type) -> Fraction | None:
 def part(value: Any, source: Type, factor: Any, target: Type) -> Any:
     """`value` times `factor` as a value of type `target`: 8Gi × 0.5 is "4Gi". None when it cannot be computed."""
     whole, times = amount(value, source), amount(factor, Type.NUMBER)
-    if whole is None or times is None:
+    if whole is None or times is None or Type.DURATION in (source, target):
         return None
     if target is Type.INTEGER and (whole * times).denominator == 1:
         return int(whole * times)

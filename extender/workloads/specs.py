@@ -6,7 +6,7 @@ Reading never fails: what is not of the form that `extender.model.workload` show
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +17,7 @@ DEFAULTS = "DEFAULTS"  # the label, in a policy, of what the other items are fil
 PLAIN = ("usage", "baseWorkload", "jobType")  # texts without a wrapper; policies have none
 
 _LONGEST_NAME = 64
+_MOST_MEANT = 10
 
 
 def mapping(value: Any) -> Json:
@@ -77,27 +78,26 @@ def in_order(lines: Iterable[str]) -> tuple[str, ...]:
 
 def problems(parameters: Parameters, spec: Json) -> Iterator[str]:
     """What is wrong with the form of a workload's spec; its values are not judged here."""
+    yield from unknown_members("", spec, (*parameters, *PLAIN))
     for name, part in spec.items():
         parameter = parameters.get(name)
+        if part is None:
+            continue
         if name in PLAIN:
-            if part is not None and not isinstance(part, str):
+            if not isinstance(part, str):
                 yield f"{name}: must be a text"
-        elif parameter is None:
-            yield unknown(name, (*parameters, *PLAIN))
-        elif part is not None:
+        elif parameter is not None:
             yield from _itemized(parameter, part) if parameter.itemized else _scalar(name, part)
 
 
-def unknown(name: str, known: Iterable[str], path: str = "") -> str:
-    """The line about a field that does not exist, with the one that was probably meant."""
-    meant = _closest(name, tuple(known)) if len(name) <= _LONGEST_NAME else ""
-    return f"{path}{name}: unknown field" + (f" (did you mean {meant}?)" if meant else "")
-
-
-def unknown_members(path: str, value: Mapping[str, Any], known: Iterable[str]) -> Iterator[str]:
-    """Lines about the keys of `value` that do not exist."""
+def unknown_members(path: str, value: Iterable[str], known: Iterable[str]) -> Iterator[str]:
+    """Lines about the keys of `value` that do not exist, with those that were probably meant. path: "" for a spec."""
     names = tuple(known)
-    return (unknown(key, names, f"{path}.") for key in value if key not in names)
+    before = f"{path}." if path else ""
+    for number, key in enumerate(key for key in value if key not in names):
+        # Looking for what was meant is slow: not for each of a thousand wrong names.
+        meant = _closest(key, names) if number < _MOST_MEANT and len(key) <= _LONGEST_NAME else ""
+        yield f"{before}{key}: unknown field" + (f" (did you mean {meant}?)" if meant else "")
 
 
 def item_problems(parameter: Parameter, path: str, value: Any) -> Iterator[str]:

@@ -140,6 +140,77 @@ def test_violations_are_by_path_each_once_and_always_the_same(workload: Json, ba
     assert compose(PARAMETERS, *turned).violations == found
 
 
+WORTH = {"0": 0, "1": 1, "1.0": 1, 2: 2, "5": 5, "1G": 10**9, "1000M": 10**9, "2Gi": 2 * 2**30}
+
+
+def _differs(value: Any, default: Any) -> bool:
+    return value != default and (value not in WORTH or WORTH[value] != WORTH.get(default))
+
+
+def scalar_lines(workload: Json, base: Json, policy: Json) -> set[str]:
+    """The lines about rules of scalars, as behaviour.md 12.2 says them one by one."""
+    lines = set()
+    for name in SCALARS:
+        rules, default = policy[name]["rules"], policy[name]["value"]
+        given = [spec.get(name, {}).get("value") for spec in (base, workload)]
+        if rules.get("canEdit") is False and any(one is not None and _differs(one, default) for one in given):
+            lines.add(f"{name}: cannot be edited")
+        value = naive(workload, base, policy).get(name)
+        if value in (None, "") and rules.get("required"):
+            lines.add(f"{name}: cannot be blank")
+        if value in WORTH and rules.get("min") in WORTH and WORTH[value] < WORTH[rules["min"]]:
+            lines.add(f"{name}: must be no less than {rules['min']}")
+        if value in WORTH and rules.get("max") in WORTH and WORTH[value] > WORTH[rules["max"]]:
+            lines.add(f"{name}: must be no greater than {rules['max']}")
+    return lines
+
+
+def item_lines(name: str, workload: Json, base: Json, policy: Json) -> set[str]:
+    """The lines about rules of items and of their member `tool`; each entry is looked at by itself."""
+    lines = set()
+    items, tool = policy[name]["items"], policy[name].get("itemRules", {}).get("tool", {})
+    for spec in (base, workload):
+        for label, entry in spec.get(name, {}).get("items", {}).items():
+            own = items.get(label, {})
+            path, rules = f"{name}.{label}", own.get("rules", {})
+            # What it would be, and what the policy has there, each alone with what the policy fills in.
+            only = (
+                {"a": None}
+                if "deleted" in entry
+                else naive({name: {"items": {"a": entry}}}, {}, _fill(policy, name))[name]
+            )
+            was = naive({name: {"items": {"a": {"value": own.get("value", {})}}}}, {}, _fill(policy, name))[name]
+            if "deleted" in entry and rules.get("canRemove") is False:
+                lines.add(f"{path}: cannot be removed")
+            if "value" in entry and not own and policy[name]["rules"]["canAdd"] is False:
+                lines.add(f"{path}: cannot be added")
+            if "value" in entry and rules.get("canEdit") is False and only["a"] != was["a"]:
+                lines.add(f"{path}: cannot be edited")
+            fixed = "value" in entry and tool.get("canEdit") is False
+            if fixed and only["a"].get("tool") != was["a"].get("tool"):
+                lines.add(f"{path}.tool: cannot be edited")
+    for label, item in naive(workload, base, policy).get(name, {}).items():
+        if tool.get("required") and "tool" not in item:
+            lines.add(f"{name}.{label}.tool: cannot be blank")
+    return lines
+
+
+def _fill(policy: Json, name: str) -> Json:
+    return {name: {"items": {label: one for label, one in policy[name]["items"].items() if label == "DEFAULTS"}}}
+
+
+@given(SPECS, SPECS, policies())
+def test_rules_say_what_the_catalogue_says(workload: Json, base: Json, policy: Json) -> None:
+    found = set(compose(PARAMETERS, workload, base, policy).violations)
+    # Those of types, and of the one mandatory member, are another matter; so are bounds that cannot be read.
+    kinds = ("must be a number", "must be a quantity", "must be a text", ".container: cannot be blank", "be judged")
+    assert {line for line in found if not any(kind in line for kind in kinds)} == (
+        scalar_lines(workload, base, policy)
+        | item_lines("environment", workload, base, policy)
+        | item_lines("ports", workload, base, policy)
+    )
+
+
 @given(SPECS, policies())
 def test_what_passes_is_of_its_type_and_mandatory_members_are_there(workload: Json, policy: Json) -> None:
     composed = compose(PARAMETERS, workload, None, policy)

@@ -145,6 +145,12 @@ def test_the_base_is_judged_as_the_workload_is() -> None:
     assert composed.violations == ("gpu: must be a number", "imgae: unknown field (did you mean image?)")
 
 
+def test_only_some_wrong_names_are_told_the_right_one() -> None:
+    lines = compose(PARAMETERS, {f"image{number:04}": {} for number in range(5000)}, None, None).violations
+    assert len(lines) == 5000
+    assert sum("did you mean image" in line for line in lines) == 10
+
+
 def _many(count: int) -> Any:
     return {f"label-{number}": {"container": number % 60_000 + 1, "external": 1, "wrong": 1} for number in range(count)}
 
