@@ -27,8 +27,8 @@ def convert(obj: Json, to_version: str) -> Json:
 
     to_version: as an object's `apiVersion` says it, "run.ai/v2alpha1".
     Only `apiVersion` and `spec` change, of a list those of its items. The result shares what stayed the same with
-    `obj`, which itself is not changed. Raises MalformedError for another group, version or kind, and for an object that
-    has the spellings of both versions.
+    `obj`, which itself is not changed. Raises MalformedError for another group, version or kind, and for an object on
+    its way to v2alpha1, where it would be stored, that has the spellings of both versions.
     """
     from_version, kind = obj.get("apiVersion"), obj.get("kind")
     for version in (from_version, to_version):
@@ -58,11 +58,15 @@ def _item(item: object, list_kind: str, from_version: object, to_version: str) -
 
 def _renamed(spec: Json, to_version: str, called: str) -> Json:
     """With the prefix of job names under the name that it has in `to_version`, at its place."""
-    if all(name in spec for name in _PREFIX.values()):
-        spellings = " and ".join(f"spec.{name} belongs to {version}" for version, name in _PREFIX.items())
-        raise MalformedError(f"{called} has two prefixes for the names of its jobs: {spellings}; keep one of them")
-    new = _PREFIX[to_version]
-    return {new if name in _PREFIX.values() else name: value for name, value in spec.items()}
+    old, new = _PREFIX[V1 if to_version == V2 else V2], _PREFIX[to_version]
+    names = {old: new}
+    if old in spec and new in spec:
+        if to_version == V2:
+            spellings = " and ".join(f"spec.{name} belongs to {version}" for version, name in _PREFIX.items())
+            raise MalformedError(f"{called} has two prefixes for the names of its jobs: {spellings}; keep one of them")
+        # Stored already: refused now, one object would keep everybody from reading its kind in v1alpha1.
+        names[new] = old
+    return {names.get(name, name): value for name, value in spec.items()}
 
 
 def _with_defaults(spec: Json, to_version: str) -> Json:

@@ -158,6 +158,24 @@ def test_a_list_with_items_that_leave_their_type_out() -> None:
     }
 
 
+def test_both_spellings_that_are_stored_can_be_read_and_not_be_written_back() -> None:
+    stored = made("TrainingWorkload", V2, namePrefix={"value": "a"}, jobNamePrefix={"value": "b"})
+    read = convert(stored, V1)
+    assert read == made("TrainingWorkload", V1, jobNamePrefix={"value": "a"}, namePrefix={"value": "b"})
+    with pytest.raises(MalformedError, match="has two prefixes"):
+        convert(read, V2)
+
+
+@pytest.mark.parametrize("versions", [(V1, V2), (V2, V1)])
+@pytest.mark.parametrize("spelling", ["jobNamePrefix", "namePrefix"])
+def test_one_spelling_alone_is_understood_in_either_version(versions: tuple[str, str], spelling: str) -> None:
+    given, asked = versions
+    right = {V1: "jobNamePrefix", V2: "namePrefix"}[asked]
+    prefix = {"value": "a"}
+    converted = convert(made("TrainingWorkload", given, **{spelling: prefix}), asked)
+    assert converted == made("TrainingWorkload", asked, **{right: prefix})
+
+
 REFUSED: dict[str, tuple[Json, str, str]] = {
     "both spellings": (
         made("TrainingWorkload", V1, jobNamePrefix={"value": "a"}, namePrefix={"value": "a"}),
@@ -168,8 +186,8 @@ REFUSED: dict[str, tuple[Json, str, str]] = {
         ),
     ),
     "both spellings, no name": (
-        {"apiVersion": V2, "kind": "TrainingPolicy", "spec": {"jobNamePrefix": {}, "namePrefix": {}}},
-        V1,
+        {"apiVersion": V1, "kind": "TrainingPolicy", "spec": {"jobNamePrefix": {}, "namePrefix": {}}},
+        V2,
         (
             "this TrainingPolicy has two prefixes for the names of its jobs: spec.jobNamePrefix belongs to "
             "run.ai/v1alpha1 and spec.namePrefix belongs to run.ai/v2alpha1; keep one of them"
