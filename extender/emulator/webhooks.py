@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import ssl
 from collections.abc import Callable
 from functools import lru_cache
@@ -44,6 +45,7 @@ class Webhooks:
         Raises WebhookError when there is none, or when it is no answer to this review.
         """
         url, tls = self._address(client)
+        url = f"{url}?timeout={timeout_s:g}s"
         if self._session is None:
             self._session = aiohttp.ClientSession()
         timeout = aiohttp.ClientTimeout(total=timeout_s)
@@ -57,6 +59,10 @@ class Webhooks:
                     raise WebhookError(f'the server answered "{url}" with {reply.status}')
         except TimeoutError as error:
             raise WebhookError(f'Post "{url}": context deadline exceeded') from error
+        except aiohttp.ClientConnectorError as error:
+            refused = error.os_error.errno == errno.ECONNREFUSED
+            why = f"dial tcp {error.host}:{error.port}: connect: connection refused" if refused else str(error)
+            raise WebhookError(f'Post "{url}": {why}') from error
         except aiohttp.ClientError as error:
             raise WebhookError(f'Post "{url}": {error}') from error
         return _read_review(body, review)
