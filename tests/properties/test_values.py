@@ -7,7 +7,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extender.model.workload import Member, Parameter, Parameters, Type
+from extender.model.workload import Member, Parameter, Parameters, Type, WorkloadKind
+from extender.wire import workloads
+from extender.workloads import checks
 from extender.workloads.policy import problems
 from extender.workloads.values import compose
 
@@ -247,3 +249,24 @@ def test_problems_of_a_policy_are_found_in_any_json(spec: Any) -> None:
 @given(OBJECTS, OBJECTS, OBJECTS)
 def test_any_json_is_composed(workload: Json, base: Json, policy: Json) -> None:
     assert all(": " in line for line in compose(PARAMETERS, workload, base, policy).violations)
+
+
+KINDS = st.sampled_from(list(WorkloadKind))
+REAL = sorted({name for kind in WorkloadKind for name in workloads.parameters(kind)})
+MEMBERS = sorted({name for kind in WorkloadKind for one in workloads.parameters(kind).values() for name in one.members})
+ODD = st.sampled_from(["", "1", "-1", "0.5", "99M", "1e99", "SECRET:a", "a'b", "NodePort", "5m", "Exists", "a:b"])
+ITEMS = st.dictionaries(st.sampled_from(MEMBERS), ODD | LEAVES | st.lists(ODD, max_size=2), max_size=4)
+PARTS = st.builds(lambda value: {"value": value}, ODD | LEAVES | st.lists(ODD, max_size=2) | ITEMS) | st.builds(
+    lambda found: {"items": {label: {"value": value} for label, value in found.items()}},
+    st.dictionaries(LABELS | st.just("DEFAULTS") | ODD, ITEMS | ODD | LEAVES, max_size=3),
+)
+
+
+@given(KINDS, st.dictionaries(st.sampled_from(REAL), PARTS, max_size=8), st.text(max_size=3))
+def test_whatever_a_workload_says_is_judged(kind: WorkloadKind, workload: Json, job_type: str) -> None:
+    parameters = workloads.parameters(kind)
+    composed = compose(parameters, workload, None, None)
+    found = checks.problems(kind, composed.values, job_type=job_type, node_types=())
+    assert len(set(found)) == len(found)
+    # The same parts as a policy: nothing but lines comes of it either.
+    assert all(": " in line for line in problems(parameters, workload))
