@@ -100,8 +100,11 @@ def unknown_members(path: str, value: Iterable[str], known: Iterable[str]) -> It
         yield f"{before}{key}: unknown field" + (f" (did you mean {meant}?)" if meant else "")
 
 
-def item_problems(parameter: Parameter, path: str, value: Any) -> Iterator[str]:
-    """What is wrong with one item as such: its type, members that do not exist, that are missing, of a wrong type."""
+def item_problems(parameter: Parameter, path: str, value: Any, *, in_full: bool = True) -> Iterator[str]:
+    """What is wrong with one item as such: its type, members that do not exist, that are missing, of a wrong type.
+
+    in_full: whether mandatory members must be there.
+    """
     if not parameter.members:
         if text := scalar.problem(value, parameter.type, parameter.options):
             yield f"{path}: {text}"
@@ -113,7 +116,7 @@ def item_problems(parameter: Parameter, path: str, value: Any) -> Iterator[str]:
     for name, member in parameter.members.items():
         one = value.get(name)
         if one is None or (member.required and scalar.is_blank(one)):
-            if member.required:
+            if member.required and in_full:
                 yield f"{path}.{name}: cannot be blank"
         elif text := scalar.problem(one, member.type, member.options):
             yield f"{path}.{name}: {text}"

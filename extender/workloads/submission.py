@@ -60,7 +60,7 @@ def judge(kind: WorkloadKind, parameters: Parameters, namespace: str, spec: Json
     Of a template only the form is judged: what it lacks, the workload that is based on it may have.
     """
     if usage(spec) == TEMPLATE:
-        composed = values.compose(parameters, spec, None, None)
+        composed = values.compose(parameters, spec, None, None, is_template=True)
         wrong = ["baseWorkload: cannot be set on a template"] if base_name(spec) else []
         return Judged(composed.values, in_order([*composed.violations, *wrong]))
     composed = values.compose(parameters, spec, sources.base, sources.policy)

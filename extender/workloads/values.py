@@ -22,9 +22,12 @@ class Composed:
     violations: tuple[str, ...]
 
 
-def compose(parameters: Parameters, workload: Json, base: Json | None, policy: Json | None) -> Composed:
+def compose(
+    parameters: Parameters, workload: Json, base: Json | None, policy: Json | None, *, is_template: bool = False
+) -> Composed:
     """The values set of `workload`, judged by `policy`; all are specs of v2alpha1, None for one that there is not.
 
+    is_template: its items need not have all members, as a policy may fill them in for those who use it.
     What is written in base and workload is kept and not copied. Never raises. Cost: linear in the items.
     """
     policy = policy or {}
@@ -40,7 +43,7 @@ def compose(parameters: Parameters, workload: Json, base: Json | None, policy: J
     values = ValuesSet(scalars, items)
 
     lines = [line for spec in contributions for line in specs.problems(parameters, spec)]
-    lines += _mistyped(parameters, values)
+    lines += _mistyped(parameters, values, in_full=not is_template)
     lines += rules.violations(parameters, contributions, policy, defaults, values)
     return Composed(values, specs.in_order(lines))
 
@@ -106,10 +109,10 @@ def _filled(parameter: Parameter, value: Any, origin: Origin, fill: Json) -> Val
     return Value(whole, origin, missing)
 
 
-def _mistyped(parameters: Parameters, values: ValuesSet) -> Iterator[str]:
+def _mistyped(parameters: Parameters, values: ValuesSet, *, in_full: bool) -> Iterator[str]:
     for name, value in values.scalars.items():
         if text := scalar.problem(value.value, parameters[name].type, parameters[name].options):
             yield f"{name}: {text}"
     for name, items in values.items.items():
         for label, value in items.items():
-            yield from specs.item_problems(parameters[name], f"{name}.{label}", value.value)
+            yield from specs.item_problems(parameters[name], f"{name}.{label}", value.value, in_full=in_full)

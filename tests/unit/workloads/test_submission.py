@@ -65,6 +65,8 @@ def test_all_violations_are_told_at_once_and_sorted() -> None:
 
 def test_of_a_template_only_the_form_is_judged() -> None:
     assert violations({"usage": "Template", "jupyter": {"value": True}}, Sources(), I, "runai") == ()
+    port = {"items": {"web": {"value": {"external": 80}}}}  # a policy may fill in the container's port
+    assert violations({"usage": "Template", "ports": port}, Sources()) == ()
     assert violations({"usage": "Template", "gpu": {"value": "much"}}, Sources()) == ("gpu: must be a number",)
     assert violations({"usage": "Template", "baseWorkload": "other"}, Sources()) == (
         "baseWorkload: cannot be set on a template",
