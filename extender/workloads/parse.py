@@ -194,11 +194,17 @@ def pairs(text: str) -> Mapping[str, str]:
 
     The first "=" of a part separates, so that a value may have some itself; a comma in quotes separates nothing.
     """
-    parts = (part.partition("=") for part in _PART.findall(text))
-    return {name.strip(): _unquoted(value.strip()) for name, equals, value in parts if equals and name.strip()}
+    split = (part.partition("=") for part in parts(text))
+    return {name.strip(): unquoted(value.strip()) for name, equals, value in split if equals and name.strip()}
 
 
-def _unquoted(value: str) -> str:
+def parts(text: str) -> list[str]:
+    """What stands between commas; a comma in quotes separates nothing. Quotes stay."""
+    found: list[str] = _PART.findall(text)
+    return found
+
+
+def unquoted(value: str) -> str:
     return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
 
 

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 import yaml
 from pydantic import ValidationError
-from typer.core import TyperGroup
 
 from extender.cli.runai.description import describe
 from extender.cli.runai.session import (
@@ -46,15 +45,6 @@ class Version(StrEnum):
 class Output(StrEnum):
     JSON = "json"
     YAML = "yaml"
-
-
-class WorkloadByDefault(TyperGroup):
-    """A group whose arguments are those of its command `workload` unless they begin with another command's name."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
-            args = ["workload", *args]
-        return super().parse_args(ctx, args)
 
 
 def describe_workload(

@@ -32,6 +32,28 @@ def describe(belongs_to: str, workload: Json, status: WorkloadStatus, now: float
     return "\n".join(blocks)
 
 
+def describe_job(workload: Json, status: WorkloadStatus, now: float) -> str:
+    """The job of a workload, its pods, and what happened; now: seconds since the epoch."""
+    job = status.job or CreatedJob()
+    by_command = (workload["metadata"].get("labels") or {}).get("PreviousJob") == "true"
+    lines = (
+        ("NAME", job.name),
+        ("NAMESPACE", job.namespace),
+        ("TYPE", job.type),
+        ("STATUS", job.status),
+        ("RUNNING PODS", str(job.running_pods)),
+        ("PENDING PODS", str(job.pending_pods)),
+        ("CREATED BY CLI", str(by_command).lower()),
+        ("WORKLOAD", f"{workload['kind']} {workload['metadata']['name']}"),
+    )
+    blocks = [
+        "".join(f"{name}: {printable(value)}\n" for name, value in lines),
+        *_pods(job, now),
+        *_events(status, now),
+    ]
+    return "\n".join(blocks)
+
+
 def written_values(spec: Json) -> Iterator[tuple[str, str]]:
     """Each value of a spec and how it is shown: ("gpu", "1"), ("ports.admin-port-a", "30100:8100")."""
     for name, wrapped in spec.items():
@@ -86,9 +108,7 @@ def _decoded(text: str) -> Any:
 
 def _became(status: WorkloadStatus, now: float) -> Iterator[str]:
     yield f"Status:  {status.phase or 'Pending'}\n"
-    if status.events:
-        events = [(_since(one.time, now), one.type, one.message) for one in status.events]
-        yield f"Events: \n\n{ruled([('AGE', 'TYPE', 'MESSAGE'), *events])}"
+    yield from _events(status, now)
     if status.created_resources:
         resources = sorted((one.kind, one.version, one.namespace, one.name) for one in status.created_resources)
         yield f"Created Resources: \n\n{ruled([('KIND', 'VERSION', 'NAMESPACE', 'NAME'), *resources])}"
@@ -106,13 +126,22 @@ def _job(job: CreatedJob, now: float) -> str:
         ("Pending Pods", str(job.pending_pods)),
     )
     text = "".join(f"{name}: {printable(value)}\n" for name, value in lines)
+    return text + "".join(_pods(job, now))
+
+
+def _pods(job: CreatedJob, now: float) -> Iterator[str]:
     if job.pods:
         pods = [
             (one.name, one.status.upper(), job.type.upper(), _since(one.created, now), one.node or "N/A")
             for one in sorted(job.pods, key=lambda pod: pod.name)
         ]
-        text += f"Pods:\n{table([('POD', 'STATUS', 'TYPE', 'AGE', 'NODE'), *pods])}"
-    return text
+        yield f"Pods:\n{table([('POD', 'STATUS', 'TYPE', 'AGE', 'NODE'), *pods])}"
+
+
+def _events(status: WorkloadStatus, now: float) -> Iterator[str]:
+    if status.events:
+        events = [(_since(one.time, now), one.type, one.message) for one in status.events]
+        yield f"Events: \n\n{ruled([('AGE', 'TYPE', 'MESSAGE'), *events])}"
 
 
 def _since(time: str, now: float) -> str:

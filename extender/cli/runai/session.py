@@ -59,7 +59,7 @@ def fail(sentence: str, cause: BaseException | None = None) -> NoReturn:
     raise typer.Exit(1) from cause
 
 
-def kind_of(*, interactive: bool, inference: bool, distributed: bool, deployment: bool) -> WorkloadKind:
+def kind_of(*, interactive: bool, inference: bool, distributed: bool = False, deployment: bool = False) -> WorkloadKind:
     """The kind that is asked for; training when none is. Raises ConfigError when it is more than one."""
     asked = {
         WorkloadKind.INTERACTIVE: interactive,

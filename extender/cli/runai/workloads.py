@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import typer
@@ -84,6 +85,20 @@ async def find_workload(client: KubeClient, kind: WorkloadKind, place: Place, na
             flag = "without a flag" if other is WorkloadKind.TRAINING else f"by --{other.lower()}"
             raise NotFoundError(f"{sentence}, but the {other.workload} {name} does: ask for it {flag}", status=404)
     raise NotFoundError(f"{sentence}. If it exists in a different project, use -p <project-name>", status=404)
+
+
+async def every_workload(client: KubeClient, namespace: str) -> list[Json]:
+    """The workloads of all kinds in a namespace, each with its kind."""
+    listed = await asyncio.gather(*(_of_kind(client, kind, namespace) for kind in WorkloadKind))
+    return [one for workloads in listed for one in workloads]
+
+
+async def _of_kind(client: KubeClient, kind: WorkloadKind, namespace: str) -> list[Json]:
+    try:
+        found, _ = await client.list(workloads_path(kind, namespace))
+    except NotFoundError:
+        return []  # the kind is not installed
+    return [{**one, "kind": kind.workload} for one in found]
 
 
 async def _get(client: KubeClient, kind: WorkloadKind, namespace: str, name: str) -> Json | None:

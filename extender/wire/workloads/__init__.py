@@ -6,6 +6,16 @@ deciding code's catalogue (`parameters`), the body of a REST submission and the 
 Read first: `parameters.Common`, `resources.workload`, `resources.parameters`.
 """
 
-from extender.wire.workloads.resources import FLAT, STORED, VERSIONS, models, parameters, policy, workload
+from extender.wire.workloads.resources import (
+    FLAT,
+    STORED,
+    VERSIONS,
+    FlatField,
+    flat_fields,
+    models,
+    parameters,
+    policy,
+    workload,
+)
 
-__all__ = ["FLAT", "STORED", "VERSIONS", "models", "parameters", "policy", "workload"]
+__all__ = ["FLAT", "STORED", "VERSIONS", "FlatField", "flat_fields", "models", "parameters", "policy", "workload"]

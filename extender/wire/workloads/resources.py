@@ -53,7 +53,7 @@ _V1_NAMES = {"namePrefix": "jobNamePrefix"}
 
 
 @dataclass(frozen=True, slots=True)
-class _Field:
+class FlatField:
     """One parameter or member as the flat model has it."""
 
     name: str  # in JSON
@@ -68,7 +68,7 @@ class _Field:
 @cache
 def parameters(kind: WorkloadKind) -> Parameters:
     """What a kind of workload takes, by name of v2alpha1, for the deciding code. Cost: made once."""
-    return {one.name: _parameter(one) for one in _fields(FLAT[kind])}
+    return {one.name: _parameter(one) for one in flat_fields(FLAT[kind])}
 
 
 @cache
@@ -168,19 +168,19 @@ def _spec(kind: WorkloadKind, version: str) -> type[Part]:
             str,
             Field("", description="What the job is run by: MPI, PyTorch, TF or XGBoost. It must be given."),
         )
-    for one in _fields(FLAT[kind]):
+    for one in flat_fields(FLAT[kind]):
         fields |= _entry(one, version, _value_of(one) if not one.itemized else _items_of(one))
     return _part(f"{kind.workload}Spec", f"The values of a {kind.workload}.", fields, open_=True)
 
 
 def _policy_spec(kind: WorkloadKind, version: str) -> type[Part]:
     fields: dict[str, Any] = {}
-    for one in _fields(FLAT[kind]):
+    for one in flat_fields(FLAT[kind]):
         fields |= _entry(one, version, _ruled_items(one) if one.itemized else _ruled(one, version))
     return _part(f"{kind.policy}Spec", f"The defaults and rules of a {kind.policy}.", fields, open_=True)
 
 
-def _entry(one: _Field, version: str, model: Any) -> dict[str, Any]:
+def _entry(one: FlatField, version: str, model: Any) -> dict[str, Any]:
     name = _V1_NAMES.get(one.name, one.name) if version == "v1alpha1" else one.name
     # The Python name has no meaning; a parameter may be called `class`.
     return {f"p_{name}": (model | None, Field(None, alias=name, description=one.description))}
@@ -194,20 +194,20 @@ def _part(name: str, doc: str, fields: dict[str, Any], *, open_: bool = False) -
     return made
 
 
-def _told(one: _Field) -> str:
+def _told(one: FlatField) -> str:
     """What an explanation says of a bare value."""
     return f"The value, {one.marks.type}" + (f" such as {one.marks.example}." if one.marks.example else ".")
 
 
 @cache
-def _value_of(one: _Field) -> type[Part]:
+def _value_of(one: FlatField) -> type[Part]:
     return _part(
         f"{one.name}Value", one.description, {"value": (one.annotation | None, Field(None, description=_told(one)))}
     )
 
 
 @cache
-def _items_of(one: _Field) -> type[Part]:
+def _items_of(one: FlatField) -> type[Part]:
     item = _part(
         f"{one.name}Item",
         "An item.",
@@ -233,7 +233,7 @@ def _labelled(item: Any) -> Any:
 
 
 @cache
-def _ruled(one: _Field, version: str) -> type[Part]:
+def _ruled(one: FlatField, version: str) -> type[Part]:
     default: Any = one.annotation
     told = _told(one).replace("The value", "The default", 1)
     if version == "v1alpha1":
@@ -249,7 +249,7 @@ def _ruled(one: _Field, version: str) -> type[Part]:
 
 
 @cache
-def _ruled_items(one: _Field) -> type[Part]:
+def _ruled_items(one: FlatField) -> type[Part]:
     rules = _part(
         "ItemsRules",
         "What the items as a whole must keep.",
@@ -281,7 +281,7 @@ def _ruled_items(one: _Field) -> type[Part]:
                 _rules(member.marks.type) | None,
                 Field(None, alias=member.name, description=member.description),
             )
-            for member in _fields(one.item)
+            for member in flat_fields(one.item)
         }
         of_members = _part(f"{one.name}ItemRules", "What the members of every item must keep.", members)
         fields["item_rules"] = (of_members | None, Field(None, description="What the members of every item must keep."))
@@ -344,11 +344,12 @@ def _rules(type_: Type) -> type[Part]:
 
 
 @cache
-def _fields(model: type[Part]) -> list[_Field]:
+def flat_fields(model: type[Part]) -> list[FlatField]:
+    """The parameters of a flat model, or the members of one of its parts, in the order of the model."""
     return [_field(info) for info in model.model_fields.values()]
 
 
-def _field(info: FieldInfo) -> _Field:
+def _field(info: FieldInfo) -> FlatField:
     annotation = _present(info.annotation)
     marks = _marks(annotation)
     itemized = get_origin(annotation) is dict
@@ -357,7 +358,7 @@ def _field(info: FieldInfo) -> _Field:
         found = Is(Type.TEXT if item is str else Type.OBJECT)
     else:
         found = next((mark for mark in marks if isinstance(mark, Is)), Is(Type.OBJECT))
-    return _Field(
+    return FlatField(
         name=str(info.alias),
         annotation=annotation,
         marks=found,
@@ -381,11 +382,11 @@ def _marks(annotation: Any) -> tuple[Any, ...]:
     return tuple(getattr(annotation, "__metadata__", ()))
 
 
-def _parameter(one: _Field) -> Parameter:
+def _parameter(one: FlatField) -> Parameter:
     members = {}
     if one.itemized and one.marks.type is Type.OBJECT:
         members = {
             member.name: Member(member.name, member.marks.type, member.mandatory, member.marks.options)
-            for member in _fields(one.item)
+            for member in flat_fields(one.item)
         }
     return Parameter(one.name, one.marks.type, one.itemized, members, one.marks.options)
