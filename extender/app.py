@@ -26,6 +26,7 @@ from extender.controllers.lease import LeaseFollower
 from extender.controllers.limits import TimeLimits
 from extender.controllers.owners import Owners
 from extender.controllers.planning import PlanningLoop
+from extender.controllers.policies import Policies
 from extender.controllers.projects import ProjectNamespaces
 from extender.controllers.reservations import ReservationPolicy, Reservations
 from extender.controllers.status import StatusWriter
@@ -231,7 +232,7 @@ class Service:
                 configurations=installed.WEBHOOKS,
                 definitions=converted(),
             )
-        enforced = EnforcedNamespaces(client)
+        enforced, known = EnforcedNamespaces(client), Policies(client)
         factors = settings.admission.limit_range
         context = Context(
             "",
@@ -245,6 +246,7 @@ class Service:
                 cpu_limit_milli=factors.cpu_default_limit_gpu_factor,
                 memory_limit_mib=factors.memory_default_limit_gpu_factor,
             ),
+            policies=known.lookup,
         )
         webhook = Webhook(
             enforced.is_enforced,
@@ -254,9 +256,11 @@ class Service:
         )
         listener = Listener(webhook.app(), settings.admission_address, certificate.context)
         self.admission_url = await self._listen(listener)
-        self._unready |= {"a certificate": certificate.ready, "the first list of namespaces": enforced.reflector.synced}
+        self._unready["a certificate"] = certificate.ready
         self._spawn(certificate.run(), "certificate")
-        self._spawn(enforced.reflector.run(), "enforcement")
+        for what, reflector in (("namespaces", enforced.reflector), *((one.name, one) for one in known.reflectors)):
+            self._unready[f"the first list of {what}"] = reflector.synced
+            self._spawn(reflector.run(), reflector.name)
 
     def _start_workloads(self, client: KubeClient) -> None:
         settings = self._settings

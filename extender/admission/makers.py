@@ -4,18 +4,34 @@ A template is judged when somebody writes it. What the cluster's own controllers
 ReplicaSets, a CronJob's Jobs, everybody's pods) is as it says, and stays so: a ReplicaSet that differs from its
 Deployment's template is none of its ReplicaSets, and another one would be made for ever; and a policy that has changed
 must not keep a running workload from replacing its pods. Controllers are known by their accounts, which nobody else can
-use; an owner reference proves nothing, everybody may write one.
+use; an owner reference alone proves nothing, everybody may write one. In the hands of a controller it is true, and says
+whether a template was judged at all: that of a DaemonSet was not.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
+from extender.admission import templates
 from extender.model.names import SYSTEM_NAMESPACE
 from extender.wire.admission import Review
+
+Json = dict[str, Any]
 
 _USER = "system:kube-controller-manager"  # where its controllers have no accounts of their own
 _GROUPS = frozenset({"system:serviceaccounts:kube-system", f"system:serviceaccounts:{SYSTEM_NAMESPACE}"})
 
 
-def is_controller(review: Review) -> bool:
-    """Whether a controller of Kubernetes or one of ours asks."""
-    return review.user == _USER or not _GROUPS.isdisjoint(review.groups)
+def is_copy(review: Review) -> bool:
+    """Whether a controller of Kubernetes, or one of ours, writes what a template says that was judged."""
+    if review.user != _USER and _GROUPS.isdisjoint(review.groups):
+        return False
+    return review.kind != "Pod" or _owner(review.obj) in templates.KINDS
+
+
+def _owner(pod: Json) -> str:
+    """The kind of its controller with the group, as in `Job.batch`."""
+    for owner in (pod.get("metadata") or {}).get("ownerReferences") or ():
+        if owner.get("controller"):
+            return f"{owner.get('kind')}.{str(owner.get('apiVersion')).partition('/')[0]}"
+    return ""

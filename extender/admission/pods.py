@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from extender.admission import defaults, fractions
+from extender.admission import defaults, fractions, policies
 from extender.admission.defaults import NO_FACTORS, Factors
+from extender.admission.subject import Subject
 from extender.model import names
 from extender.model.gpu import sharing_disabled
 from extender.wire import device_access, pods
@@ -25,6 +26,7 @@ class Context:
     sharing:   pods may ask for a part of a GPU. wires: their containers are told which one it is.
     guarded:   nobody may name devices by environment variable.
     factors:   CPU and memory for those who ask for GPUs alone.
+    policies:  the administrator's, of every namespace.
     request_uid: of the review: tells pods apart that have no name yet.
     """
 
@@ -35,6 +37,7 @@ class Context:
     wires: bool = True
     guarded: bool = False
     factors: Factors = NO_FACTORS
+    policies: policies.Lookup = policies.none
     request_uid: str = ""
 
 
@@ -55,6 +58,12 @@ def is_bound(pod: Json) -> bool:
 def becomes_ours(pod: Json, context: Context) -> bool:
     """Whether the namespace makes a pod of another scheduler ours; one that comes with its node needs none."""
     return context.enforced and not is_bound(pod)
+
+
+def owner_kind(pod: Json) -> str:
+    """The kind of the controller that has made the pod, as its author says; "" for none."""
+    owners = pod["metadata"].get("ownerReferences") or ()
+    return next((str(one.get("kind")) for one in owners if one.get("controller")), "")
 
 
 # Fills change the pod in place; each sees what those before it did. The pod is ours, or becomes so by the first.
@@ -89,6 +98,11 @@ def take_quantities(pod: Json, context: Context) -> None:  # noqa: ARG001  a fil
     fractions.take_quantities(pod)
 
 
+def apply_policy(pod: Json, context: Context) -> None:
+    """What the policy of its kind gives and it leaves open. Raises RefusedError, MalformedError."""
+    policies.fill(Subject(pod), owner_kind(pod), context.namespace, context.policies)
+
+
 def add_cpu_and_memory(pod: Json, context: Context) -> None:
     """Containers that ask for GPUs alone get CPU and memory in proportion."""
     defaults.fill(pod, context.factors)
@@ -119,11 +133,17 @@ FILLS: tuple[Fill, ...] = (
     name_scheduler,
     drop_forged_records,
     take_quantities,
+    apply_policy,
     add_cpu_and_memory,
     wire_share,
     blind,
     add_gate,
 )
+
+
+def broken_rules(pod: Json, context: Context) -> tuple[str, ...]:
+    """The rules of the policy that it breaks, a line each. Raises RefusedError, MalformedError."""
+    return policies.violations(Subject(pod), owner_kind(pod), context.namespace, context.policies)
 
 
 # Checks return the sentence for the pod's owner, "" when all is well.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from extender.admission import makers, pods, templates
+from extender.admission import makers, pods, policies, templates
 from extender.admission.patch import difference
 from extender.admission.pods import Context
 from extender.errors import MalformedError, RefusedError
@@ -27,13 +29,18 @@ def mutate(review: Review, context: Context) -> Answer:
     pod = _new_pod(review)
     if pod is None or not (pods.is_ours(pod) or pods.becomes_ours(pod, context)):
         return NOTHING
+    # One that names another scheduler was judged by nobody, whoever has made it; nor was its template.
+    is_forced = not pods.is_ours(pod)
+    if not is_forced:
+        context = _judging(review, context)
     filled = copy.deepcopy(pod)
     try:
         for fill in pods.FILLS:
             fill(filled, context)
+        broken = pods.broken_rules(filled, context) if is_forced else ()
     except RefusedError as error:
         return Answer(refusals=(str(error),))
-    return Answer(patch=tuple(difference(pod, filled)))
+    return Answer(refusals=broken) if broken else Answer(patch=tuple(difference(pod, filled)))
 
 
 def validate(review: Review, context: Context) -> Answer:
@@ -42,11 +49,12 @@ def validate(review: Review, context: Context) -> Answer:
         template = templates.concerned(review.kind, review.obj, context)
         if template is None or _is_old(template, review):
             return NOTHING
-        return Answer(refusals=templates.problems(template, context))
+        return _refusals(lambda: templates.problems(review.kind, review.obj, template, _judging(review, context)))
     pod = _new_pod(review)
     if pod is None or not pods.is_ours(pod):
         return NOTHING
-    return Answer(refusals=tuple(filter(None, (check(pod, context) for check in pods.CHECKS))))
+    refusals = tuple(filter(None, (check(pod, context) for check in pods.CHECKS)))
+    return _refusals(lambda: (*refusals, *pods.broken_rules(pod, _judging(review, context))))
 
 
 def asks_for_another_scheduler(review: Review) -> bool:
@@ -67,11 +75,23 @@ def _fill_template(review: Review, context: Context) -> Answer:
         templates.make_valid(template, again=review.operation == "UPDATE")
         # A template that stays as it was is left alone, whatever the settings say by now: of a Job it cannot change,
         # and of a Deployment it would restart every pod.
-        if not makers.is_controller(review) and not _is_old(template, review):
-            templates.fill(template, context)
+        if not makers.is_copy(review) and not _is_old(template, review):
+            templates.fill(review.kind, filled, template, context)
     except RefusedError as error:
         return Answer(refusals=(str(error),))
     return Answer(patch=tuple(difference(review.obj, filled)))
+
+
+def _judging(review: Review, context: Context) -> Context:
+    """The context without policies for what is only a copy of what was judged."""
+    return replace(context, policies=policies.none) if makers.is_copy(review) else context
+
+
+def _refusals(judge: Callable[[], tuple[str, ...]]) -> Answer:
+    try:
+        return Answer(refusals=judge())
+    except RefusedError as error:
+        return Answer(refusals=(str(error),))
 
 
 def _is_old(template: Json, review: Review) -> bool:

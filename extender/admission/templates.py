@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from extender.admission import defaults, fractions
+from extender.admission import defaults, fractions, policies
 from extender.admission.pods import Context, check_gpu_request, check_sharing, is_ours
+from extender.admission.subject import Subject
 
 Json = dict[str, Any]
 
@@ -43,12 +44,25 @@ def make_valid(template: Json, *, again: bool) -> None:
     fractions.take_quantities(template, again=again)
 
 
-def fill(template: Json, context: Context) -> None:
-    """What its author left open."""
+def fill(kind: str, obj: Json, template: Json, context: Context) -> None:
+    """What its author left open. template: that inside of `obj`. Raises RefusedError, MalformedError."""
+    policies.fill(_subject(kind, obj, template), _maker(kind), context.namespace, context.policies)
     defaults.fill(template, context.factors)
 
 
-def problems(template: Json, context: Context) -> tuple[str, ...]:
-    """Why the pods made from it would be refused."""
+def problems(kind: str, obj: Json, template: Json, context: Context) -> tuple[str, ...]:
+    """Why the pods made from it would be refused. Raises RefusedError, MalformedError."""
     checks = (check_gpu_request, check_sharing)
-    return tuple(filter(None, (check(template, context) for check in checks)))
+    broken = policies.violations(_subject(kind, obj, template), _maker(kind), context.namespace, context.policies)
+    return (*filter(None, (check(template, context) for check in checks)), *broken)
+
+
+def _subject(kind: str, obj: Json, template: Json) -> Subject:
+    workload = obj
+    for key in _AT[kind][:-1]:
+        workload = workload[key]
+    return Subject(template, workload)
+
+
+def _maker(kind: str) -> str:
+    return kind.partition(".")[0]

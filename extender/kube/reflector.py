@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from extender import logs, metrics
-from extender.errors import ApiError, GoneError, ThrottledError
+from extender.errors import ApiError, GoneError, NotFoundError, ThrottledError
 from extender.kube.client import KubeClient
 
 Json = dict[str, Any]
@@ -45,10 +45,20 @@ class Sink(Protocol):
 
 
 class Reflector:
-    """One kind. `run` it as a task; `synced` is set after the first list, `silent_s` tells how stale we may be."""
+    """One kind. `run` it as a task; `synced` is set after the first list, `silent_s` tells how stale we may be.
+
+    optional: a kind that the API server does not serve has no objects, until it is installed.
+    """
 
     def __init__(
-        self, client: KubeClient, path: str, sink: Sink, *, name: str, params: Mapping[str, str] | None = None
+        self,
+        client: KubeClient,
+        path: str,
+        sink: Sink,
+        *,
+        name: str,
+        params: Mapping[str, str] | None = None,
+        optional: bool = False,
     ) -> None:
         self.name = name
         self.synced = asyncio.Event()
@@ -56,6 +66,7 @@ class Reflector:
         self._path = path
         self._sink = sink
         self._params = dict(params or {})
+        self._optional = optional
         self._version = ""
         self._backoff_s = _FIRST_BACKOFF_S
         self._connected = False
@@ -78,7 +89,10 @@ class Reflector:
                 self._version = ""
                 await self._pause(error)
             except ApiError as error:
-                log.warning("watch_broken", kind=self.name, cause=error.message)
+                if self._optional and isinstance(error, NotFoundError):
+                    self._none()
+                else:
+                    log.warning("watch_broken", kind=self.name, cause=error.message)
                 await self._pause(error)
             except Exception as error:
                 # Without this kind we are blind: whatever one answer held, list and watch again.
@@ -97,6 +111,14 @@ class Reflector:
         self._alive()
         if not self.synced.is_set():
             log.info("listed", kind=self.name, objects=len(values), seconds=round(time.monotonic() - started, 3))
+            self.synced.set()
+
+    def _none(self) -> None:
+        """Nobody has installed the kind, or somebody has taken it away."""
+        self._sink.replace([], 0)
+        self._version = ""
+        if not self.synced.is_set():
+            log.info("not_served", kind=self.name)
             self.synced.set()
 
     async def _watch(self) -> None:

@@ -128,6 +128,17 @@ def gpu_error(obj: Json) -> str:
     return error
 
 
+def gpu_request(obj: Json) -> GpuRequest:
+    """What a pod (or a pod template) asks of GPUs; none when it is no request. Raises MalformedError."""
+    try:
+        resources, _ = _resources(obj["spec"])
+        return gpu.parse_gpu_request((obj.get("metadata") or {}).get("annotations") or {}, resources)
+    except GpuRequestError:
+        return NO_GPU
+    except (KeyError, TypeError, AttributeError) as error:
+        raise MalformedError(f"not a Pod: {type(error).__name__}: {str(error)[:80]}") from error
+
+
 def container_gpu(container: Json, annotations: Mapping[str, str]) -> GpuRequest:
     """What one container asks of GPUs; none when it is no request.
 
@@ -145,13 +156,7 @@ def container_gpu(container: Json, annotations: Mapping[str, str]) -> GpuRequest
 
 def shares_gpu(obj: Json) -> bool:
     """Whether a pod (or a pod template) asks for a part of a GPU, and does it well. Raises MalformedError."""
-    try:
-        resources, _ = _resources(obj["spec"])
-        return gpu.parse_gpu_request((obj.get("metadata") or {}).get("annotations") or {}, resources).is_shared
-    except GpuRequestError:
-        return False
-    except (KeyError, TypeError, AttributeError) as error:
-        raise MalformedError(f"not a Pod: {type(error).__name__}: {str(error)[:80]}") from error
+    return gpu_request(obj).is_shared
 
 
 def _text(value: object) -> str:

@@ -11,9 +11,9 @@ import pytest_asyncio
 import yaml
 
 from extender.emulator.applying import Applier, read_documents
-from extender.errors import UnavailableError
+from extender.errors import BadRequestError, UnavailableError
 from tests.e2e.real import BASE, RealCluster
-from tests.scenarios import webhook, webhooks
+from tests.scenarios import policies, webhook, webhooks
 from tests.scenarios.process import Extender, ExtenderFailedError
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -29,7 +29,7 @@ async def hook(real_cluster: RealCluster) -> AsyncIterator[webhook.Installed]:
         yield made
 
 
-@pytest.mark.parametrize("check", webhook.CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", [*policies.CHECKS, *webhook.CHECKS], ids=lambda check: check.__name__)
 async def test_check(hook: webhook.Installed, check: Callable[[webhook.Installed], Awaitable[None]]) -> None:
     await check(hook)
 
@@ -48,6 +48,34 @@ async def test_while_it_is_down_only_new_templates_wait(hook: webhook.Installed)
     finally:
         await hook.extender.start()
         await hook.answers()
+
+
+async def test_a_running_job_keeps_replacing_its_pods_when_the_policy_has_changed(hook: webhook.Installed) -> None:
+    limits = {"limits": {"nvidia.com/gpu": "2"}}
+    selector = {"labelSelector": "job-name=goes-on"}
+
+    async def pods() -> list[str]:
+        found, _ = await hook.client.list(webhook.PODS, params=selector)
+        return [one["metadata"]["name"] for one in found if not one["metadata"].get("deletionTimestamp")]
+
+    async def made(but: list[str]) -> list[str]:
+        async with asyncio.timeout(30):
+            while not (names := [name for name in await pods() if name not in but]):
+                await asyncio.sleep(0.05)
+        return names
+
+    await hook.client.create(webhook.JOBS, webhook.job("goes-on", resources=limits))
+    first = await made([])
+    async with policies.policy(hook, "TrainingPolicy", {"gpu": {"rules": {"max": "1"}}}):
+        with pytest.raises(BadRequestError, match="gpu: must be no greater than 1"):
+            await hook.client.create(webhook.JOBS, webhook.job("another", resources=limits))
+        for name in first:
+            await hook.client.delete(f"{webhook.PODS}/{name}")
+        (second,) = await made(first)
+        template = (await hook.client.get(f"{webhook.JOBS}/goes-on"))["spec"]["template"]
+        pod = await hook.client.get(f"{webhook.PODS}/{second}")
+        assert pod["spec"]["containers"][0]["resources"]["limits"] == limits["limits"]
+        assert "seen" not in (pod["metadata"].get("annotations") or {}), template
 
 
 async def test_a_deployment_makes_one_replica_set_with_its_template(hook: webhook.Installed) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extender.admission import policies
+from extender.admission.defaults import Factors
 from extender.admission.patch import difference
 from extender.admission.pods import Context
-from extender.admission.rules import mutate
+from extender.admission.rules import mutate, validate
 from extender.emulator.patching import json_patch
+from extender.model.workload import WorkloadKind
 from extender.wire.admission import Review
 
 KEYS = st.sampled_from(["a", "b", "c/d", "e~f", "~1", ""])
@@ -75,3 +79,147 @@ def test_a_patched_pod_needs_no_patch_and_keeps_what_is_not_ours(pod: Any, enfor
     assert is_ours or patched == pod
     if is_ours and gates and not patched["spec"].get("nodeName"):
         assert {"name": "run.ai/queued"} in patched["spec"]["schedulingGates"]
+
+
+# With policies: defaults of some parameters, locked or not, and pods that say some things themselves.
+
+TRAINING = WorkloadKind.TRAINING
+DEFAULTS: dict[str, Any] = {
+    "image": "y:2",
+    "imagePullPolicy": "Always",
+    "command": "sleep 1",
+    "arguments": "a 'b c'",
+    "workingDir": "/w",
+    "stdin": True,
+    "tty": False,
+    "gpu": "0.5",
+    "cpu": "0.5",
+    "cpuLimit": 2,
+    "memory": "1Gi",
+    "memoryLimit": "2Gi",
+    "nodeType": "a100",
+    "nodePools": ["a", "b"],
+    "runAsUser": True,
+    "runAsUid": 500,
+    "runAsGid": 500,
+    "supplementalGroups": "1;2",
+    "allowPrivilegeEscalation": False,
+    "hostIpc": False,
+    "hostNetwork": True,
+}
+DEFAULT_ITEMS: dict[str, Any] = {
+    "environment": {"A": "1", "B": "SECRET:s,k"},
+    "labels": {"app": "policy"},
+    "annotations": {"note": "policy"},
+    "tolerations": {"t": {"key": "k", "operator": "Exists"}},
+    "capabilities": {"c": "SYS_PTRACE"},
+}
+
+
+@st.composite
+def policy_specs(draw: st.DrawFn) -> dict[str, Any]:
+    chosen = draw(st.sets(st.sampled_from([*DEFAULTS, *DEFAULT_ITEMS])))
+    spec: dict[str, Any] = {}
+    for name in sorted(chosen):
+        rules = {"rules": {"canEdit": False}} if draw(st.booleans()) else {}
+        if name in DEFAULTS:
+            spec[name] = {"value": DEFAULTS[name], **rules}
+        else:
+            spec[name] = {"items": {label: {"value": one, **rules} for label, one in DEFAULT_ITEMS[name].items()}}
+    return spec
+
+
+CONTEXTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "runAsUser": st.sampled_from([0, 500]),
+        "allowPrivilegeEscalation": st.booleans(),
+        "capabilities": st.just({"add": ["SYS_PTRACE"]}),
+    },
+)
+CONTAINERS = st.fixed_dictionaries(
+    {"name": st.just("c"), "image": st.sampled_from(["x", "x:1"])},
+    optional={
+        "imagePullPolicy": st.sampled_from(["Always", "IfNotPresent", "Never"]),
+        "command": st.just(["run", "it all"]),
+        "env": st.lists(st.sampled_from([{"name": "A", "value": "2"}, {"name": "C"}]), max_size=2),
+        "resources": st.sampled_from(
+            [{}, {"limits": {"nvidia.com/gpu": "1"}}, {"limits": {"cpu": "1"}}, {"requests": {"memory": "2Gi"}}]
+        ),
+        "stdin": st.booleans(),
+        "securityContext": CONTEXTS,
+    },
+)
+TALKING_PODS = st.fixed_dictionaries(
+    {
+        "metadata": st.fixed_dictionaries({}, optional={"labels": st.just({"app": "mine"})}),
+        "spec": st.fixed_dictionaries(
+            {"schedulerName": st.just("runai-scheduler"), "containers": st.lists(CONTAINERS, min_size=1, max_size=2)},
+            optional={
+                "nodeSelector": st.just({"zone": "a"}),
+                "tolerations": st.just([{"key": "k", "operator": "Exists"}]),
+                "hostNetwork": st.booleans(),
+                "securityContext": CONTEXTS,
+            },
+        ),
+    }
+).map(lambda pod: orjson.loads(orjson.dumps(pod)))  # no part of which is there twice
+SILENT_POD = {"metadata": {}, "spec": {"schedulerName": "runai-scheduler", "containers": [{"name": "c"}]}}
+
+
+def judged_by(spec: Any) -> Context:
+    obj = {"kind": TRAINING.policy, "metadata": {"name": "p", "namespace": "runai"}, "spec": spec}
+    known = policies.read(TRAINING, obj)
+    assert known.problem == ""
+    return Context(
+        "runai-a",
+        factors=Factors(1000, 100),
+        policies=lambda kind, namespace: [known] if (kind, namespace) == (TRAINING, "runai") else [],
+    )
+
+
+def filled(pod: Any, context: Context) -> Any:
+    answer = mutate(Review("u", "CREATE", "Pod", "runai-a", pod), context)
+    assert answer.refusals == ()
+    return json_patch(copy.deepcopy(pod), copy.deepcopy(list(answer.patch)))
+
+
+def is_kept(before: Any, after: Any) -> bool:
+    """Whether everything that was said is still said: objects and lists only grow."""
+    if isinstance(before, dict):
+        return all(key in after and is_kept(value, after[key]) for key, value in before.items())
+    if isinstance(before, list) and (not before or isinstance(before[0], dict)):
+        return all(any(is_kept(one, other) for other in after) for one in before)
+    return bool(before == after)
+
+
+@given(TALKING_PODS, policy_specs())
+def test_a_policy_adds_once_and_keeps_what_was_said(pod: Any, spec: Any) -> None:
+    context = judged_by(spec)
+    done = filled(pod, context)
+    assert filled(done, context) == done
+    for container, was in zip(done["spec"]["containers"], pod["spec"]["containers"], strict=True):
+        usual = "Always" if was["image"] == "x" else "IfNotPresent"
+        if was.get("imagePullPolicy") in (usual, None):  # nobody can tell who said it
+            container.pop("imagePullPolicy", None)
+            was = {key: value for key, value in was.items() if key != "imagePullPolicy"}
+        assert is_kept({key: value for key, value in was.items() if value is not False}, container)
+    rest = {key: value for key, value in pod["spec"].items() if key != "containers" and value is not False}
+    assert is_kept(rest, done["spec"])
+    assert is_kept(pod["metadata"], done["metadata"])
+
+
+@given(policy_specs())
+def test_who_says_nothing_breaks_no_locked_default(spec: Any) -> None:
+    context = judged_by(spec)
+    done = filled(SILENT_POD, context)
+    assert validate(Review("u", "CREATE", "Pod", "runai-a", done), context).refusals == ()
+
+
+@given(TALKING_PODS, policy_specs())
+def test_what_is_refused_is_what_the_pod_said_itself(pod: Any, spec: Any) -> None:
+    """Without the containers' and the pod's own words there is nothing left to refuse."""
+    context = judged_by(spec)
+    lines = validate(Review("u", "CREATE", "Pod", "runai-a", filled(pod, context)), context).refusals
+    locked = {name for name, part in spec.items() if "rules" in part or "items" in part}
+    assert {line.partition(":")[0].partition(".")[0] for line in lines} <= locked

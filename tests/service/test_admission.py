@@ -16,7 +16,7 @@ from extender.app import Service
 from extender.controllers.authority import Material, renewed
 from extender.emulator.cluster import EmbeddedCluster
 from extender.settings import Settings
-from tests.scenarios import webhook
+from tests.scenarios import policies, webhook
 from tests.scenarios.process import Extender
 from tests.service.embedded import Embedded
 
@@ -29,7 +29,7 @@ async def hook() -> AsyncIterator[webhook.Installed]:
         yield made
 
 
-@pytest.mark.parametrize("check", webhook.CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", [*policies.CHECKS, *webhook.CHECKS], ids=lambda check: check.__name__)
 async def test_check(hook: webhook.Installed, check: Callable[[webhook.Installed], Awaitable[None]]) -> None:
     await check(hook)
 

@@ -126,6 +126,7 @@ def _services() -> list[Json]:
             "metadata": metadata(_ADMISSION, namespaced=False),
             "rules": [
                 _rule("", ("namespaces",), _READ),  # which of them enforce our scheduler's name
+                _rule(RUN_AI_GROUP, sorted(kind.policies for kind in WorkloadKind), _READ),
                 # The authorities that vouch for the webhook's certificate.
                 _rule(
                     "admissionregistration.k8s.io",
@@ -170,7 +171,7 @@ def _workloads() -> list[Json]:
             "rules": [
                 _rule("", ("pods",), made),  # of RunaiJobs; patch: the calculated status
                 _rule(RUN_AI_GROUP, ("runaijobs",), made),
-                _rule(RUN_AI_GROUP, ("runaijobs/status",), ("update",)),
+                _rule(RUN_AI_GROUP, ("runaijobs/status",), ("patch",)),
                 _rule(RUN_AI_GROUP, submissions, (*_READ, "patch")),
                 _rule(RUN_AI_GROUP, [f"{one}/status" for one in submissions], ("patch",)),
                 _rule(RUN_AI_GROUP, sorted(kind.policies for kind in WorkloadKind), _READ),

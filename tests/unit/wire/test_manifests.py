@@ -209,14 +209,16 @@ def test_the_extender_makes_pods_in_the_namespace_of_reservations_only() -> None
 def test_the_webhook_may_place_nothing_and_touch_one_secret() -> None:
     hooks = {"mutatingwebhookconfigurations", "validatingwebhookconfigurations"}
     converting = ["customresourcedefinitions"] if converted() else []
+    policies = sorted(kind.policies for kind in WorkloadKind)
     assert granted_to("admission") == {
         *(("", "namespaces", verb) for verb in ("get", "list", "watch")),
+        *(("run.ai", one, verb) for one in policies for verb in ("get", "list", "watch")),
         *(("", "secrets", verb) for verb in ("create", "get", "update")),
         *(("admissionregistration.k8s.io", one, verb) for one in hooks for verb in ("get", "patch")),
         *(("apiextensions.k8s.io", one, verb) for one in converting for verb in ("get", "patch")),
     }
     for name, rule in rules():
-        if name == ADMISSION and rule["verbs"] != ["create"] and rule["resources"] != ["namespaces"]:
+        if name == ADMISSION and rule["verbs"] != ["create"] and rule["resources"] not in (["namespaces"], policies):
             names = list(converted()) if rule["resources"] == converting else ["runai-scheduler"]
             assert rule["resourceNames"] in (["runai-scheduler-admission-tls"], names)
     (role,) = [one for one in of_kind("Role") if one["metadata"]["name"] == ADMISSION]
@@ -228,8 +230,8 @@ def test_the_controllers_of_workloads_place_nothing_and_read_no_secrets() -> Non
     assert ("pods", "create") in {(resource, verb) for _, resource, verb in granted}
     assert not {resource for _, resource, _ in granted} & {"pods/binding", "pods/eviction", "pods/exec"}
     assert {verb for _, resource, verb in granted if resource == "secrets"} == {"create", "patch", "delete"}
-    assert ("run.ai", "trainingworkloads/status", "patch") in granted
-    assert ("run.ai", "runaijobs/status", "update") in granted
+    for kind in ("trainingworkloads", "runaijobs"):
+        assert ("run.ai", f"{kind}/status", "patch") in granted
     assert not {verb for _, resource, verb in granted if resource.endswith("policies")} - {"get", "list", "watch"}
 
 

@@ -1,0 +1,101 @@
+"""GPUs, CPU and memory as a pod says them, in the parameters of a workload."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from extender.admission.subject import Scalar, Subject
+from extender.model import names
+from extender.model.amounts import format_milli
+from extender.wire import pods
+from extender.workloads.objects.parts import decimal_text, mebibytes
+
+Json = dict[str, Any]
+
+
+def _read_gpu(subject: Subject) -> list[Any]:
+    """All devices together: "2", "0.5", "1" for a half of each of two. By memory, or as MIG slices: how many."""
+    request = pods.gpu_request(subject.pod)
+    if request.memory_mib or request.mig:
+        return [str(request.devices + sum(count for _, count in request.mig))]
+    return [format_milli(request.gpu_milli_on(0)) if _says_gpus(subject) else None]
+
+
+def _write_gpu(subject: Subject, value: Any) -> None:
+    number = decimal_text(value)
+    if "." in number:
+        subject.annotate(names.GPU_FRACTION, number)
+    elif number != "0":
+        set_resource(subject.main, "limits", names.GPU_RESOURCE, number)
+
+
+def _read_gpu_memory(subject: Subject) -> list[Any]:
+    request = pods.gpu_request(subject.pod)
+    return [f"{request.devices * request.memory_mib}Mi" if request.memory_mib else None]
+
+
+def _write_gpu_memory(subject: Subject, value: Any) -> None:
+    if not _says_gpus(subject):
+        subject.annotate(names.GPU_MEMORY, str(mebibytes(value)))
+
+
+def _read_mig_profile(subject: Subject) -> list[Any]:
+    return [name.removeprefix(names.MIG_PREFIX) for name, _ in pods.gpu_request(subject.pod).mig] or [None]
+
+
+def _write_mig_profile(subject: Subject, value: Any) -> None:
+    if not _says_gpus(subject):
+        set_resource(subject.main, "limits", names.MIG_PREFIX + str(value).lower(), "1")
+
+
+def _says_gpus(subject: Subject) -> bool:
+    """Whether a pod says how many GPUs it asks for, be it none."""
+    if any(key in subject.annotations for key in (names.GPU_FRACTION, names.GPU_MEMORY)):
+        return True
+    return any(
+        name == names.GPU_RESOURCE or name.startswith(names.MIG_PREFIX)
+        for one in subject.containers
+        for where in ("requests", "limits")
+        for name in ((one.get("resources") or {}).get(where) or {})
+    )
+
+
+def _of_main(where: str, name: str, text: Callable[[Any], str]) -> Scalar:
+    """Of the main container. A limit without a request is the request, as the API server has it."""
+
+    def read(subject: Subject) -> list[Any]:
+        resources = subject.main.get("resources") or {}
+        given = (resources.get(where) or {}).get(name)
+        if given is None and where == "requests":
+            given = (resources.get("limits") or {}).get(name)
+        return [None if given is None else text(given)]
+
+    def write(subject: Subject, value: Any) -> None:
+        set_resource(subject.main, where, name, str(value))
+
+    return Scalar(read, write)
+
+
+def set_resource(container: Json, where: str, name: str, quantity: str) -> None:
+    resources = container["resources"] = dict(container.get("resources") or {})
+    resources[where] = {**(resources.get(where) or {}), name: quantity}
+
+
+def _cores(quantity: Any) -> str:
+    """A CPU quantity as a number: 500m is 0.5. What is none stays as it is, for the API server to refuse."""
+    try:
+        return decimal_text(quantity)
+    except ValueError:
+        return str(quantity)
+
+
+COMPUTE: dict[str, Scalar] = {
+    "gpu": Scalar(_read_gpu, _write_gpu),
+    "gpuMemory": Scalar(_read_gpu_memory, _write_gpu_memory),
+    "migProfile": Scalar(_read_mig_profile, _write_mig_profile),
+    "cpu": _of_main("requests", "cpu", _cores),
+    "cpuLimit": _of_main("limits", "cpu", _cores),
+    "memory": _of_main("requests", "memory", str),
+    "memoryLimit": _of_main("limits", "memory", str),
+}
