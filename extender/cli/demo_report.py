@@ -106,6 +106,7 @@ async def missing_pods(client: KubeClient) -> list[str]:
     sentences = []
     for path, kind in (
         ("/apis/batch/v1/jobs", "Job"),
+        ("/apis/run.ai/v1/runaijobs", "RunaiJob"),
         ("/apis/apps/v1/statefulsets", "StatefulSet"),
         ("/apis/apps/v1/replicasets", "ReplicaSet"),
     ):
@@ -119,7 +120,7 @@ async def missing_pods(client: KubeClient) -> list[str]:
 
 def _wanted_and_there(kind: str, workload: Json) -> tuple[int, int]:
     spec, status = workload["spec"], workload.get("status") or {}
-    if kind != "Job":
+    if kind not in ("Job", "RunaiJob"):
         return int(spec.get("replicas", 1)), int(status.get("replicas") or 0)
     ended = any(c["type"] in ("Complete", "Failed") and c["status"] == "True" for c in status.get("conditions") or ())
     if spec.get("suspend") or ended:

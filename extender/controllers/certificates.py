@@ -124,6 +124,7 @@ class OwnCertificate:
         self.ready = asyncio.Event()
         self._loaded: Material | None = None
         self._complaints: dict[str, str] = {}
+        self._seen: dict[str, object] = {}  # the states of objects that have the bundle
 
     async def run(self) -> None:
         """Keep certificate and bundles until cancelled. Raises ConfigError when the Secret is forbidden at first."""
@@ -198,11 +199,16 @@ class OwnCertificate:
             await self._client.create(path, secret)
 
     async def _trust(self, path: str, bundle: bytes) -> None:
+        text = base64.b64encode(bundle).decode()
         try:
-            patch = _trust_patch(await self._client.get(path), base64.b64encode(bundle).decode())
-            if patch:
-                await self._client.patch(path, patch, kind="json")
+            # A definition has a quarter of a megabyte; that nothing of it changed is told by its metadata.
+            if self._seen.get(path) == _state(await self._client.get_metadata(path), text):
+                return
+            found = await self._client.get(path)
+            if patch := _trust_patch(found, text):
+                found = await self._client.patch(path, patch, kind="json")
                 log.info("bundle_patched", kind=_named(path))
+            self._seen[path] = _state(found["metadata"], text)
             self._complain(_named(path), "")
         except ApiError as error:
             # Perhaps not installed yet, or kept by somebody else: said once, tried again next round.
@@ -230,6 +236,11 @@ def _trust_patch(found: Json, bundle: str) -> list[Json]:
     if webhook and webhook["clientConfig"].get("caBundle") != bundle:
         patch.append({"op": "add", "path": "/spec/conversion/webhook/clientConfig/caBundle", "value": bundle})
     return patch
+
+
+def _state(metadata: Json, bundle: str) -> object:
+    """What is the same for as long as the bundle in an object is."""
+    return metadata.get("uid"), metadata.get("generation"), bundle
 
 
 def _named(path: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from extender.controllers.election import Election
+from extender.controllers.runaijobs import RunaiJobs
 from extender.controllers.submitter import Submitter
 from extender.controllers.workloads import WorkloadController
 from extender.kube.client import KubeClient
@@ -31,20 +32,23 @@ class WorkloadRole:
         submitter = Submitter(client, backend=backend, images=images)
         self._events = EventRecorder(client)
         self._workloads = WorkloadController(client, submitter, self._events, is_active)
+        self._runai_jobs = RunaiJobs(client, self._events, is_active)
 
     @property
     def unready(self) -> Mapping[str, asyncio.Event]:
         """What has to come in before we can work, by name."""
-        return {f"the first list of {one.name}": one.synced for one in self._workloads.reflectors}
+        reflectors = (*self._workloads.reflectors, *self._runai_jobs.reflectors)
+        return {f"the first list of {one.name}": one.synced for one in reflectors}
 
     def tasks(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
         """What runs until it is cancelled, by name."""
-        reflectors = self._workloads.reflectors
+        workloads, jobs = self._workloads, self._runai_jobs
         return [
             *([("workloads lease", self._election.run())] if self._election else []),
             ("workload events", self._events.run()),
-            *((one.name, one.run()) for one in reflectors),
-            ("workloads", _once_synced(reflectors, self._workloads.run)),
+            *((one.name, one.run()) for one in (*workloads.reflectors, *jobs.reflectors)),
+            ("workloads", _once_synced(workloads.reflectors, workloads.run)),
+            ("runaijobs", _once_synced(jobs.reflectors, jobs.run)),
         ]
 
 

@@ -113,7 +113,25 @@ async def evict(
     exempt = phase in ("Succeeded", "Failed", "Pending") or "deletionTimestamp" in record.obj["metadata"]
     if not exempt:
         _spend_budget(store, registry, record, options.dry_run)
+    if not options.dry_run and options.uid in (None, record.uid) and options.version in (None, str(record.version)):
+        marked = store.replace(record, _disrupted(record.obj))
+        if options.version is not None:
+            options.version = str(marked.version)
     await deleter.delete(resource, namespace, name, options)
+
+
+def _disrupted(pod: JSON) -> JSON:
+    """The pod with the condition that tells an eviction from other deletions."""
+    old_status: JSON = pod.get("status") or {}
+    condition = {
+        "type": "DisruptionTarget",
+        "status": "True",
+        "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting",
+        "lastTransitionTime": now_text(),
+    }
+    conditions = [one for one in old_status.get("conditions") or () if one["type"] != condition["type"]]
+    return {**pod, "status": {**old_status, "conditions": [*conditions, condition]}}
 
 
 def _spend_budget(store: Store, registry: Registry, pod: Record, dry_run: bool) -> None:

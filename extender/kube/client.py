@@ -36,6 +36,7 @@ _PATCH_TYPES: Mapping[PatchKind, str] = {
     "json": "application/json-patch+json",
     "apply": "application/apply-patch+yaml",
 }
+_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _MAX_ERROR_BODY = 64 * 1024
 # One pod object may be 1.5 MB (etcd's limit); the default 64 KiB line buffer would end the watch on it.
 _READ_BUFFER = 4 * 1024 * 1024
@@ -111,6 +112,7 @@ class KubeClient:
         params: Mapping[str, str] | None = None,
         body: object | None = None,
         content_type: str = "application/json",
+        accept: str = "application/json",
         timeout_s: float = 10.0,
     ) -> Any:
         """Send one request and return the decoded answer.
@@ -119,7 +121,7 @@ class KubeClient:
         Raises an `errors.ApiError`: OutcomeUnknownError when the request went out and no answer came in
         `timeout_s`, UnavailableError when no connection could be made.
         """
-        headers = {"Accept": "application/json", **await self._credentials()}
+        headers = {"Accept": accept, **await self._credentials()}
         data = None
         if body is not None:
             headers["Content-Type"] = content_type
@@ -151,6 +153,12 @@ class KubeClient:
     async def get(self, path: str, *, timeout_s: float = 10.0) -> Json:
         answer: Json = await self.request("GET", path, timeout_s=timeout_s)
         return answer
+
+    async def get_metadata(self, path: str, *, timeout_s: float = 10.0) -> Json:
+        """The `metadata` of an object alone, which is small however large the object."""
+        answer: Json = await self.request("GET", path, accept=_METADATA, timeout_s=timeout_s)
+        metadata: Json = answer["metadata"]
+        return metadata
 
     async def create(
         self, path: str, obj: Json, *, params: Mapping[str, str] | None = None, timeout_s: float = 10.0

@@ -8,6 +8,7 @@ import os
 import ssl
 import time
 from collections.abc import AsyncIterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -140,12 +141,13 @@ class Store:
                 return await reply({"message": "modified"}, 409)(request)
             self.put(path, value)
         else:
-            self.objects[path] = json_patch(self.objects[path], value)
+            self.put(path, json_patch(self.objects[path], value))
         return await reply(self.objects[path])(request)
 
     def put(self, path: str, obj: Any) -> None:
         self.version += 1
-        self.objects[path] = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(self.version)}}
+        versions = {"resourceVersion": str(self.version), "generation": self.version}
+        self.objects[path] = {**obj, "metadata": {**obj["metadata"], **versions}}
 
 
 SECRET = "/api/v1/namespaces/runai/secrets/tls"
@@ -156,13 +158,18 @@ HOOKS = [
 
 
 @pytest.fixture
-async def store() -> AsyncIterator[Store]:
-    async with StubApi() as api:
-        made = Store(api)
-        for path in HOOKS:
-            webhooks = [{"name": name, "clientConfig": {"service": {}}} for name in ("a", "b")]
-            made.objects[path] = {"metadata": {"name": "hooks"}, "webhooks": webhooks}
+async def api() -> AsyncIterator[StubApi]:
+    async with StubApi() as made:
         yield made
+
+
+@pytest.fixture
+def store(api: StubApi) -> Store:
+    made = Store(api)
+    for path in HOOKS:
+        webhooks = [{"name": name, "clientConfig": {"service": {}}} for name in ("a", "b")]
+        made.put(path, {"metadata": {"name": "hooks"}, "webhooks": webhooks})
+    return made
 
 
 def own(store: Store, now: float = NOW, definitions: tuple[str, ...] = ()) -> OwnCertificate:
@@ -224,8 +231,11 @@ async def test_a_secret_that_always_changes_is_given_up_for_this_round(store: St
 async def test_a_configuration_that_lost_its_bundle_gets_it_again(store: Store) -> None:
     replica = own(store)
     await replica.round()
-    del store.objects[HOOKS[0]]["webhooks"][1]["clientConfig"]["caBundle"]
-    store.objects[HOOKS[1]]["webhooks"][0]["clientConfig"]["caBundle"] = "b2xk"
+    lost, wrong = (deepcopy(store.objects[path]) for path in HOOKS)
+    del lost["webhooks"][1]["clientConfig"]["caBundle"]
+    wrong["webhooks"][0]["clientConfig"]["caBundle"] = "b2xk"
+    for path, one in zip(HOOKS, (lost, wrong), strict=True):
+        store.put(path, one)
     await replica.round()
     assert bundles(store) == {store.objects[SECRET]["data"]["ca.crt"]}
 
@@ -254,7 +264,16 @@ async def test_definitions_that_are_converted_by_us_get_the_bundle_and_others_no
         assert given("a.run.ai") == given("b.run.ai") == {"clientConfig": {"service": {}, "caBundle": bundle}}
         assert given("old.run.ai") is None
         # Applied anew, without the bundle.
-        store.objects[f"{DEFINITION}a.run.ai"] = definition("a.run.ai", clientConfig={"service": {}})
+        store.put(f"{DEFINITION}a.run.ai", definition("a.run.ai", clientConfig={"service": {}}))
+
+
+async def test_what_has_not_changed_is_not_read_in_full(store: Store, api: StubApi) -> None:
+    store.put(f"{DEFINITION}a.run.ai", definition("a.run.ai", clientConfig={"service": {}}))
+    replica = own(store, definitions=("a.run.ai",))
+    await replica.round()
+    api.requests.clear()
+    await replica.round()
+    assert [path for _, path, _ in api.requests] == [SECRET, *HOOKS, f"{DEFINITION}a.run.ai"]
 
 
 async def test_a_definition_trusts_old_and_new_while_the_authority_changes(store: Store) -> None:

@@ -151,6 +151,25 @@ async def test_eviction_deletes_with_grace(api, pod) -> None:
     assert metadata["deletionGracePeriodSeconds"] == 30
 
 
+async def test_an_eviction_says_so_on_the_pod(api, pod) -> None:
+    await api.create(PODS, pod())
+    await run(api, "p")
+    uid = (await api.get(f"{PODS}/p"))["metadata"]["uid"]
+    for options in ({"dryRun": ["All"]}, {"preconditions": {"uid": "another"}}):
+        await api.call("POST", f"{PODS}/p/eviction", eviction(**options))
+        conditions = (await api.get(f"{PODS}/p"))["status"].get("conditions") or ()
+        assert not [one for one in conditions if one["type"] == "DisruptionTarget"]
+    await api.create(f"{PODS}/p/eviction", eviction(preconditions={"uid": uid}))
+    (found,) = [
+        one for one in (await api.get(f"{PODS}/p"))["status"]["conditions"] if one["type"] == "DisruptionTarget"
+    ]
+    assert (found["status"], found["reason"], found["message"]) == (
+        "True",
+        "EvictionByEvictionAPI",
+        "Eviction API: evicting",
+    )
+
+
 async def test_eviction_respects_the_budget(api, pod) -> None:
     await budget(api, minAvailable=1)
     for name in ("a", "b"):

@@ -21,10 +21,11 @@ from extender.model import names
 from extender.model.names import PodUID
 from extender.servers.admission import Webhook
 from extender.servers.listener import Listener
+from extender.wire.manifests.definitions import converted
 from tests.scenarios.cluster import Cluster
 from tests.scenarios.process import Extender
 from tests.scenarios.runner import Run
-from tests.scenarios.webhooks import GATE, HOOKS, KINDS, configurations
+from tests.scenarios.webhooks import DEFINITIONS, GATE, HOOKS, KINDS, configurations, converted_at
 
 Json = dict[str, Any]
 
@@ -284,6 +285,32 @@ async def replicas_share_one_certificate(hook: Installed) -> None:
         await other.close()
 
 
+async def both_versions_are_served_and_the_definitions_trust_us(hook: Installed) -> None:
+    old, new = (f"/apis/run.ai/{version}/namespaces/{PROJECT}/trainingpolicies" for version in ("v1alpha1", "v2alpha1"))
+    await converted_at(hook.client, "trainingpolicies.run.ai", hook.url)
+    try:
+        async with asyncio.timeout(_SOON_S):  # the definition was applied anew, without its bundle
+            while True:
+                with contextlib.suppress(ApiError):
+                    made = await hook.client.create(old, _policy("v1alpha1", value={"value": "1"}))
+                    break
+                await asyncio.sleep(0.2)
+        assert made["spec"] == _policy("v1alpha1", value={"value": "1"})["spec"]
+        stored = await hook.client.get(f"{new}/limits")
+        assert stored["spec"] == _policy("v2alpha1", value="1")["spec"]
+        bundle = (await hook.client.get(SECRET))["data"]["ca.crt"]
+        for name in converted():
+            webhook = (await hook.client.get(f"{DEFINITIONS}/{name}"))["spec"]["conversion"]["webhook"]
+            assert webhook["clientConfig"]["caBundle"] == bundle
+    finally:
+        await hook.client.delete(f"{new}/limits")
+
+
+def _policy(version: str, **entry: Any) -> Json:
+    spec = {"gpu": {"rules": {"max": "4"}, **entry}}
+    return {"apiVersion": f"run.ai/{version}", "kind": "TrainingPolicy", "metadata": {"name": "limits"}, "spec": spec}
+
+
 async def workloads_make_gated_pods(hook: Installed) -> None:
     await hook.client.create(JOBS, job("j"))
     async with asyncio.timeout(_SOON_S):
@@ -403,6 +430,7 @@ CHECKS = (
     workloads_make_gated_pods,
     who_asks_for_gpus_alone_gets_cpu_and_memory,
     replicas_share_one_certificate,
+    both_versions_are_served_and_the_definitions_trust_us,
     a_rotation_refuses_nobody,
     a_lifted_pod_is_placed,
     while_it_is_down_only_pods_of_ours_wait,

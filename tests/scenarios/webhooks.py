@@ -15,6 +15,7 @@ Json = dict[str, Any]
 HOOKS = "/apis/admissionregistration.k8s.io/v1"
 KINDS = ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
 PATHS = tuple(f"{HOOKS}/{kind}" for kind in KINDS)
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 GATE = {"name": names.SCHEDULING_GATE}
 
 
@@ -27,6 +28,12 @@ def configurations(url: str, name: str = "runai-scheduler") -> list[Json]:
             path = webhook["clientConfig"].pop("service")["path"]
             webhook["clientConfig"]["url"] = url + path
     return objects
+
+
+async def converted_at(client: KubeClient, name: str, url: str) -> None:
+    """Have a definition of ours ask the webhook at `url`, whom it does not trust yet."""
+    config = {"service": None, "url": f"{url}/admission/convert", "caBundle": None}
+    await client.patch(f"{DEFINITIONS}/{name}", {"spec": {"conversion": {"webhook": {"clientConfig": config}}}})
 
 
 async def install(client: KubeClient, port: int) -> None:

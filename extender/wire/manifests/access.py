@@ -171,7 +171,7 @@ def _workloads() -> list[Json]:
             "rules": [
                 _rule("", ("pods",), made),  # of RunaiJobs; patch: the calculated status
                 _rule(RUN_AI_GROUP, ("runaijobs",), made),
-                _rule(RUN_AI_GROUP, ("runaijobs/status",), ("patch",)),
+                _rule(RUN_AI_GROUP, ("runaijobs/status",), ("update",)),
                 _rule(RUN_AI_GROUP, submissions, (*_READ, "patch")),
                 _rule(RUN_AI_GROUP, [f"{one}/status" for one in submissions], ("patch",)),
                 _rule(RUN_AI_GROUP, sorted(kind.policies for kind in WorkloadKind), _READ),

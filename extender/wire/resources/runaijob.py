@@ -12,6 +12,7 @@ from extender.wire.resources.parts import (
     Column,
     Conditions,
     Members,
+    Metadata,
     Part,
     Resource,
     ResourceType,
@@ -159,6 +160,11 @@ class RunaiJobStatus(Part):
     )
 
 
+class RunaiJobMetadata(Metadata):
+    # The name is a label of the pods.
+    name: str = Field("", max_length=63, pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+
+
 class RunaiJob(Resource):
     """A RunaiJob runs pods until so many of them have succeeded, as a Kubernetes Job does. Its pods are called
     `<job>-<index>-<attempt>`. A pod that is evicted does not count as failed: another follows, or, with the annotation
@@ -181,6 +187,7 @@ class RunaiJob(Resource):
         ),
     )
 
+    metadata: RunaiJobMetadata = Field(default_factory=RunaiJobMetadata)
     spec: RunaiJobSpec = Field(description="What is to be done, as in a Kubernetes Job.")
     status: RunaiJobStatus = Field(
         default_factory=RunaiJobStatus,

@@ -230,8 +230,8 @@ def test_the_controllers_of_workloads_place_nothing_and_read_no_secrets() -> Non
     assert ("pods", "create") in {(resource, verb) for _, resource, verb in granted}
     assert not {resource for _, resource, _ in granted} & {"pods/binding", "pods/eviction", "pods/exec"}
     assert {verb for _, resource, verb in granted if resource == "secrets"} == {"create", "patch", "delete"}
-    for kind in ("trainingworkloads", "runaijobs"):
-        assert ("run.ai", f"{kind}/status", "patch") in granted
+    assert ("run.ai", "trainingworkloads/status", "patch") in granted
+    assert ("run.ai", "runaijobs/status", "update") in granted
     assert not {verb for _, resource, verb in granted if resource.endswith("policies")} - {"get", "list", "watch"}
 
 
