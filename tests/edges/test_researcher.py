@@ -14,9 +14,10 @@ import yaml
 from typer.testing import CliRunner
 
 from extender.cli.researcher import cli
-from extender.cli.runai import submit
+from extender.cli.runai import submission
 from extender.cli.runai.workloads import workloads_path
 from extender.emulator.cluster import EmbeddedCluster
+from extender.errors import UnauthorizedError
 from extender.model.workload import WorkloadKind
 from extender.wire.workloads import STORED
 
@@ -47,7 +48,7 @@ async def cluster() -> AsyncIterator[EmbeddedCluster]:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(submit, "_LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(submission, "_LOOK_EVERY_S", 0.02)
 
 
 class Terminal:
@@ -316,7 +317,7 @@ async def test_a_job_is_submitted(cluster: EmbeddedCluster, terminal: Terminal) 
 async def test_a_request_that_nobody_has_answered_is_said_to_be_one(
     cluster: EmbeddedCluster, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(submit, "_WAIT_S", 0.05)
+    monkeypatch.setattr(submission, "_WAIT_S", 0.05)
     await submitted_as(cluster, WorkloadKind.INTERACTIVE, "first", "hpo-0")
     assert await terminal.type("submit", "-i", "ubuntu", "--job-name-prefix", "hpo", "-p", "team-a") == 0
     assert re.fullmatch(
@@ -341,8 +342,8 @@ async def test_a_failed_submission_says_why(cluster: EmbeddedCluster, terminal: 
 async def test_two_in_one_second_have_names_of_their_own(
     cluster: EmbeddedCluster, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(submit, "_WAIT_S", 0.0)
-    monkeypatch.setattr(submit, "_now", lambda: "2022-05-02T08:50:57Z")
+    monkeypatch.setattr(submission, "_WAIT_S", 0.0)
+    monkeypatch.setattr(submission, "_now", lambda: "2022-05-02T08:50:57Z")
     for _ in range(3):
         assert await terminal.type("submit", "job-0", "-i", "ubuntu", "-p", "team-a") == 0
     assert await names_left(cluster, TRAINING) == [
@@ -363,7 +364,7 @@ POLICY = {
 async def test_what_a_submission_would_be(
     cluster: EmbeddedCluster, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(submit, "_now", lambda: "2022-05-02T08:50:57Z")
+    monkeypatch.setattr(submission, "_now", lambda: "2022-05-02T08:50:57Z")
     interactive = WorkloadKind.INTERACTIVE
     await cluster.apply([POLICY, made(interactive, "defaults", usage="Template", image={"value": "ubuntu"})])
     line = "submit build1 -g 1 --interactive --workload defaults --port 30022:22 --command --dry-run -p team-a --"
@@ -414,6 +415,29 @@ async def test_what_the_policy_refuses_is_not_created(cluster: EmbeddedCluster, 
     assert await terminal.type("submit", "-i", "i") == 1
     assert terminal.err == "runai: Define a project by --project flag, alternatively set a project as default\n"
     assert await names_left(cluster, TRAINING) == await names_left(cluster, WorkloadKind.INTERACTIVE) == []
+
+
+async def test_what_we_may_not_read_is_left_to_the_api_server(
+    cluster: EmbeddedCluster, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def forbidden(*_: object) -> None:
+        raise UnauthorizedError("GET /…/trainingpolicies: 403 forbidden", status=403)
+
+    monkeypatch.setattr(submission, "read_sources", forbidden)
+    monkeypatch.setattr(submission, "_WAIT_S", 0.0)
+    # No image: the base, which we cannot see, may have one.
+    assert await terminal.type("submit", "train-1", "--template", "unseen", "-p", "team-a") == 0
+    assert terminal.err.startswith("Warning: only the API server checks the values: ")
+    [name] = await names_left(cluster, TRAINING)
+    assert re.fullmatch(f"train-1-{STAMP}", name)
+
+
+async def test_what_can_be_no_name_becomes_no_path(cluster: EmbeddedCluster, terminal: Terminal) -> None:
+    for name in ("..", "a/b", "", "A"):
+        assert await terminal.type("describe", "workload", name, "-p", "team-a") == 1
+        assert terminal.err == f"runai: {name!r} is no name of a workload\n"
+        assert await terminal.type("delete", "job", name, "-p", "team-a") == 1
+        assert terminal.err.startswith(f"Job {name} does not exist in project team-a.")
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from extender.cli.runai.session import (
     run,
 )
 from extender.cli.runai.workloads import GLOBAL, find_workload, workloads_path
-from extender.errors import ConfigError, MalformedError
+from extender.errors import MalformedError
 from extender.kube.client import KubeClient
 from extender.model.workload import WorkloadKind
 from extender.wire.workloads import STORED, VERSIONS
@@ -110,8 +110,6 @@ def parse_status(workload: Json) -> WorkloadStatus:
 async def _read(
     client: KubeClient, kind: WorkloadKind, place: Place, name: str, version: str | None
 ) -> tuple[str, Json]:
-    if "/" in name:
-        raise ConfigError(f"{name!r} is no name of a workload")
     namespace, workload = await find_workload(client, kind, place, name)
     wanted = version or written_version(workload)
     if wanted != STORED:

@@ -10,7 +10,7 @@ import typer
 from extender.cli.runai.describe import parse_status
 from extender.cli.runai.description import describe_job
 from extender.cli.runai.session import KubeconfigOption, Place, ProjectOption, connect, fail, find_place, run
-from extender.cli.runai.workloads import every_workload, workloads_path
+from extender.cli.runai.workloads import every_workload, is_name, workloads_path
 from extender.errors import ApiError, NotFoundError
 from extender.kube.client import KubeClient
 from extender.model.names import RUN_AI_GROUP, SCHEDULER_NAME
@@ -90,7 +90,7 @@ async def _delete(client: KubeClient, place: Place, name: str, path: str | None)
 
 async def _find(client: KubeClient, namespace: str, name: str) -> str | None:
     """The path of the workload that owns the object called so, or of the object if nobody owns it and it is ours."""
-    for group_version, plural in _OBJECTS:
+    for group_version, plural in _OBJECTS if is_name(name) else ():
         path = f"/apis/{group_version}/namespaces/{namespace}/{plural}/{name}"
         try:
             found = await client.get(path)

@@ -1,54 +1,32 @@
-"""`runai submit` and `runai submit-dist`: a workload resource from flags, and what became of it."""
+"""`runai submit` and `runai submit-dist`: their flags, those of the models and those that stand for several."""
 
 from __future__ import annotations
 
-import asyncio
-import datetime
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import typer
-import yaml
 from typer.core import TyperCommand
 
 from extender.cli.runai import specs
-from extender.cli.runai.describe import parse_status
-from extender.cli.runai.description import shown
 from extender.cli.runai.flags import Flag, command, flags
-from extender.cli.runai.jobs import job_names
-from extender.cli.runai.output import ruled, table
 from extender.cli.runai.session import (
     InferenceOption,
     InteractiveOption,
     KubeconfigOption,
-    Place,
     ProjectOption,
     connect,
     find_place,
     kind_of,
     run,
 )
-from extender.cli.runai.workloads import workloads_path
-from extender.controllers.submissions import read_sources
-from extender.errors import ConfigError, ConflictError, RefusedError, UnauthorizedError
-from extender.kube.client import KubeClient
-from extender.model.names import RUN_AI_GROUP
-from extender.model.workload import ValuesSet, WorkloadKind
-from extender.wire.workloads import STORED, parameters
-from extender.wire.workloads.status import WorkloadStatus
-from extender.workloads import naming
-from extender.workloads.submission import Sources, judge
-
-Json = dict[str, Any]
+from extender.cli.runai.submission import submit
+from extender.model.workload import WorkloadKind
 
 JOB_TYPES = {"mpi": "MPI", "pytorch": "PyTorch", "tf": "TF", "xgboost": "XGBoost"}
 
 _LONE_KINDS = (WorkloadKind.TRAINING, WorkloadKind.INTERACTIVE, WorkloadKind.INFERENCE)
 _OF_JOB_TYPE = {"MPI": "mpiJob", "PyTorch": "pyTorchJob"}
-_PREVIOUS_JOB = {"PreviousJob": "true"}  # made by a command: a later submission may be based on it
-_WAIT_S = 10.0
-_LOOK_EVERY_S = 0.25
-_NAMES_OF_A_SECOND = 20
 _WORDS = "words after --"
 
 
@@ -163,16 +141,8 @@ def submit_command() -> Callable[..., None]:
     of = flags(_LONE_KINDS)
 
     def submitted(given: Mapping[str, Any], *, interactive: bool, inference: bool, **own: Any) -> None:
-        jupyter = bool(given.get("jupyter"))
-        run(
-            _submit(
-                lambda: kind_of(interactive=interactive or jupyter, inference=inference),
-                of,
-                given,
-                "",
-                **own,
-            )
-        )
+        interactive = interactive or bool(given.get("jupyter"))
+        run(_submit(lambda: kind_of(interactive=interactive, inference=inference), of, given, "", **own))
 
     own = {**_OWN, "interactive": (InteractiveOption, False), "inference": (InferenceOption, False)}
     return command(submitted, of, own, "Submit a job: training, unless --interactive, --jupyter or --inference says.")
@@ -211,110 +181,4 @@ async def _submit(
         typer.echo(warning, err=True)
     async with await connect(kubeconfig) as client:
         place = await find_place(client, project, kubeconfig)
-        sources = await _sources(client, kind, place, spec)
-        judged = judge(kind, parameters(kind), place.namespace, spec, sources)
-        job = await _job_name(client, place, judged.values)
-        workload = resource(kind, place, job, _now(), spec)
-        if dry_run:
-            typer.echo(dry(workload, judged.values, sources), nl=False)
-        for line in (*(f"Warning: {one}" for one in sources.warnings), *judged.violations):
-            typer.echo(line, err=True)
-        if judged.violations:
-            raise typer.Exit(1)
-        if not dry_run:
-            made = await _create(client, kind, workload)
-            report(place, made["metadata"]["name"], job, await _outcome(client, kind, made))
-
-
-def resource(kind: WorkloadKind, place: Place, job: str, now: str, spec: Json) -> Json:
-    """The workload resource that submits `job`; now: RFC 3339, in UTC."""
-    return {
-        "apiVersion": f"{RUN_AI_GROUP}/{STORED}",
-        "kind": kind.workload,
-        "metadata": {
-            "name": naming.timestamped(job, now),
-            "namespace": place.namespace,
-            "labels": dict(_PREVIOUS_JOB),
-        },
-        "spec": spec,
-    }
-
-
-def dry(workload: Json, values: ValuesSet, sources: Sources) -> str:
-    """The resource as YAML; below it, as comments, each value that it resolves to and whose it is."""
-    rows = [("PARAMETER", "VALUE", "ORIGIN"), *sorted(_resolved(values))]
-    used = table([("Base workload:", sources.base_name or "none"), ("Policy:", sources.policy_name or "none")])
-    comments = "".join(f"# {line}".rstrip() + "\n" for line in f"{used}\n{ruled(rows)}".splitlines())
-    return yaml.safe_dump(workload, sort_keys=False, allow_unicode=True) + comments
-
-
-def report(place: Place, name: str, job: str, status: WorkloadStatus) -> None:
-    """Say what became of the submission. Raises RefusedError with the reasons when it failed."""
-    if status.phase == "Failed":
-        errors = [one.message for one in status.events if one.type == "Error"] or ["the submission failed"]
-        raise RefusedError("\n".join(errors))
-    if status.phase == "Submitted" and status.job is not None:
-        typer.echo(f"The job '{status.job.name}' has been submitted successfully")
-        typer.echo(f"You can run `runai describe job {status.job.name} -p {place.project}` to check the job status")
-        return
-    typer.echo(f"A request to submit job {job} has been created.")
-    typer.echo(f"You can check the status of the request by running: runai describe workload {name} -p {place.project}")
-
-
-def _resolved(values: ValuesSet) -> Iterator[tuple[str, str, str]]:
-    for name, one in values.scalars.items():
-        yield name, shown(one.value), one.origin
-    for name, labels in values.items.items():
-        for label, one in labels.items():
-            yield f"{name}.{label}", shown(one.value), one.origin
-
-
-async def _sources(client: KubeClient, kind: WorkloadKind, place: Place, spec: Json) -> Sources:
-    """What the values are completed from, as far as we may read it; the API server's answer counts in any case."""
-    try:
-        return await read_sources(client, kind, place.namespace, spec)
-    except UnauthorizedError as error:
-        return Sources(project=place.project, warnings=(f"not everything could be checked: {error}",))
-
-
-async def _job_name(client: KubeClient, place: Place, values: ValuesSet) -> str:
-    """What the job will be called, unless somebody submits one of that prefix at the same time."""
-    plain = values.plain()
-    if plain.get("name"):
-        name = str(plain["name"])
-        if problem := naming.name_problem(name):
-            raise ConfigError(problem)
-        return name
-    base = str(plain.get("namePrefix") or naming.DEFAULT_BASE)
-    return naming.next_name(base, await job_names(client, place))
-
-
-async def _create(client: KubeClient, kind: WorkloadKind, workload: Json) -> Json:
-    """Create it, under a name with a number when others of this second have it (behaviour.md 12.9)."""
-    metadata = workload["metadata"]
-    for number in range(1, _NAMES_OF_A_SECOND + 1):
-        name = metadata["name"] if number == 1 else f"{metadata['name']}-{number}"
-        try:
-            return await client.create(
-                workloads_path(kind, metadata["namespace"]), {**workload, "metadata": {**metadata, "name": name}}
-            )
-        except ConflictError:
-            continue
-    raise RefusedError(f"{_NAMES_OF_A_SECOND} workloads are called {metadata['name']}; try again")
-
-
-async def _outcome(client: KubeClient, kind: WorkloadKind, made: Json) -> WorkloadStatus:
-    """The status once there is an outcome, or after a while without one."""
-    metadata = made["metadata"]
-    path = workloads_path(kind, metadata["namespace"], metadata["name"])
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + _WAIT_S
-    status = parse_status(made)
-    while not status.phase and loop.time() < deadline:
-        await asyncio.sleep(_LOOK_EVERY_S)
-        status = parse_status(await client.get(path))
-    return status
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        await submit(client, kind, place, spec, dry_run=dry_run)

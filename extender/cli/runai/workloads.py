@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import typer
@@ -21,7 +22,7 @@ from extender.cli.runai.session import (
     kind_of,
     run,
 )
-from extender.errors import NotFoundError, UnauthorizedError
+from extender.errors import ConfigError, NotFoundError, UnauthorizedError
 from extender.kube.client import KubeClient
 from extender.model.names import RUN_AI_GROUP, SYSTEM_NAMESPACE
 from extender.model.workload import WorkloadKind
@@ -32,6 +33,7 @@ Json = dict[str, Any]
 GLOBAL = "(global)"
 _COLUMNS = ("WORKLOAD", "USAGE", "PROJECT/GLOBAL")
 _FIRST_GAP = 4
+_NAME = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?", re.ASCII)
 
 
 def list_workloads(
@@ -66,6 +68,11 @@ def workloads_path(kind: WorkloadKind, namespace: str, name: str | None = None, 
     return path if name is None else f"{path}/{name}"
 
 
+def is_name(text: str) -> bool:
+    """Whether the API server could have an object of this name: nothing else may become part of a path."""
+    return _NAME.fullmatch(text) is not None
+
+
 def usage(workload: Json) -> str:
     return str((workload.get("spec") or {}).get("usage") or "Submit")
 
@@ -73,8 +80,10 @@ def usage(workload: Json) -> str:
 async def find_workload(client: KubeClient, kind: WorkloadKind, place: Place, name: str) -> tuple[str, Json]:
     """The namespace and the object: of the project, else a template of all projects, as a base workload is found.
 
-    Raises NotFoundError, which names the kind that has it when another one does.
+    Raises NotFoundError, which names the kind that has it when another one does; ConfigError for what names none.
     """
+    if not is_name(name):
+        raise ConfigError(f"{name!r} is no name of a workload")
     for namespace in (place.namespace, SYSTEM_NAMESPACE):
         found = await _get(client, kind, namespace, name)
         if found is not None and (namespace == place.namespace or usage(found) == "Template"):
