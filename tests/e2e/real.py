@@ -79,7 +79,8 @@ class RealCluster(Cluster):
         await self._stack.enter_async_context(self.plane)
         self.kubeconfig = self.plane.kubeconfig
         self.client = await self._stack.enter_async_context(await KubeClient.connect(str(self.kubeconfig)))
-        files = [*sorted((BASE / "crds").glob("*.yaml")), BASE / "priority-classes.yaml"]
+        crds = sorted((BASE / "crds").glob("*.yaml"))
+        files = [BASE / "namespace.yaml", *crds, BASE / "priority-classes.yaml"]
         await self._install("\n---\n".join(file.read_text() for file in files))
         await self._established()
         self.kubelets = FakeKubelets(self.client)

@@ -18,7 +18,13 @@ from extender.model import names
 
 Json = dict[str, Any]
 
-_OWNERS = ("apis/batch/v1/jobs", "apis/apps/v1/statefulsets", "apis/apps/v1/deployments", "apis/apps/v1/replicasets")
+_OWNERS = (
+    "apis/run.ai/v1/runaijobs",
+    "apis/batch/v1/jobs",
+    "apis/apps/v1/statefulsets",
+    "apis/apps/v1/deployments",
+    "apis/apps/v1/replicasets",
+)
 _GROUPS = f"apis/{names.POD_GROUP_GROUP}/v1alpha1/podgroups"
 _KUBECTL_S = 60.0
 _EMPTY_S = 60.0

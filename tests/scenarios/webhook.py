@@ -33,6 +33,7 @@ SECRET = "/api/v1/namespaces/runai/secrets/runai-scheduler-admission-tls"
 PROJECT = "runai-team-a"
 PODS = f"/api/v1/namespaces/{PROJECT}/pods"
 JOBS = f"/apis/batch/v1/namespaces/{PROJECT}/jobs"
+RUNAI_JOBS = f"/apis/run.ai/v1/namespaces/{PROJECT}/runaijobs"
 _SOON_S = 30.0
 
 
@@ -347,6 +348,22 @@ async def who_asks_for_gpus_alone_gets_cpu_and_memory(hook: Installed) -> None:
     }
 
 
+async def templates_of_runaijobs_are_filled_and_judged(hook: Installed) -> None:
+    def runai_job(name: str, annotations: Json, **limits: str) -> Json:
+        one = job(name, resources={"limits": limits})
+        one["spec"]["template"]["metadata"] = {"annotations": annotations}
+        return {**one, "apiVersion": "run.ai/v1", "kind": "RunaiJob"}
+
+    made = await hook.client.create(RUNAI_JOBS, runai_job("half", {}, **{"nvidia.com/gpu": "0.5"}))
+    template = made["spec"]["template"]
+    assert template["metadata"]["annotations"] == {"gpu-fraction": "0.5"}
+    resources = template["spec"]["containers"][0]["resources"]
+    assert "nvidia.com/gpu" not in resources.get("limits", {})
+    assert resources["requests"] == {"cpu": "500m", "memory": "50Mi"}
+    with pytest.raises(ApiError, match="gpu-fraction annotation value must be a positive number smaller than 1"):
+        await hook.client.create(RUNAI_JOBS, runai_job("never", {"gpu-fraction": "1.5"}))
+
+
 async def a_rotation_refuses_nobody(hook: Installed) -> None:
     """Certificate and authority are replaced under a stream of new pods, by a clock that starts years ago."""
     day, now = 24 * 3600.0, time.time()
@@ -429,6 +446,7 @@ CHECKS = (
     lifting_takes_our_gate_and_no_other,
     workloads_make_gated_pods,
     who_asks_for_gpus_alone_gets_cpu_and_memory,
+    templates_of_runaijobs_are_filled_and_judged,
     replicas_share_one_certificate,
     both_versions_are_served_and_the_definitions_trust_us,
     a_rotation_refuses_nobody,

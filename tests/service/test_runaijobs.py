@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from extender.controllers import limits
 from extender.emulator.cluster import EmbeddedCluster
 from extender.errors import NotFoundError
 from extender.workloads import runaijob
@@ -183,6 +184,19 @@ async def test_the_deadline() -> None:
         await until(lambda: are(cluster, {}))
 
 
+async def test_a_job_over_its_time_is_suspended_until_somebody_resumes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "_EVERY_S", 0.02)
+    async with playing() as cluster:
+        await cluster.apply([project(deservedGpus=4, trainingJobTimeLimitSecs=1), job("j")])
+        await until(lambda: _is(cluster, "j", "TimedOut"))
+        await until(lambda: are(cluster, {}))
+        assert [one["type"] for one in (await status(cluster, "j"))["conditions"]] == ["Suspended"]
+        assert await word(cluster, "j") == "TimedOut"
+        await cluster.client.patch("/apis/run.ai/v1/projects/team-a", {"spec": {"trainingJobTimeLimitSecs": 0}})
+        await cluster.client.patch(f"{JOBS}/j", {"spec": {"suspend": False}})
+        await until(lambda: _is(cluster, "j", "Running"))
+
+
 async def test_time_to_live_takes_the_job_and_its_pods() -> None:
     async with playing() as cluster:
         await cluster.apply([job("j", seconds="0.1", ttlSecondsAfterFinished=0)])
@@ -233,8 +247,7 @@ async def test_a_restart_in_the_middle_makes_nothing_twice() -> None:
             await cluster.apply([project(deservedGpus=4), job("j", completions=6, parallelism=3, seconds="0.5")])
             await until(lambda: _some_pods(cluster))
         async with serving(cluster, roles=roles, schedule=False) as second:
-            await until(lambda: cluster.scheduler is not None)
-            await _redirect(cluster, second.extender_url)
+            cluster.start_scheduler(second.extender_url)
             found = await until(lambda: ended(cluster, "j", "Complete"))
         assert (found["succeeded"], found["failed"]) == (6, 0)
         assert sorted(await phases(cluster)) == [f"j-{index}-0" for index in range(6)]
@@ -281,8 +294,3 @@ async def _groups(cluster: EmbeddedCluster) -> Any:
         "/apis/scheduling.incubator.k8s.io/v1alpha1/namespaces/runai-team-a/podgroups"
     )
     return (listed, version) if listed else None
-
-
-async def _redirect(cluster: EmbeddedCluster, url: str) -> None:
-    """Have a kube-scheduler ask the service that was started last."""
-    cluster.start_scheduler(url)
