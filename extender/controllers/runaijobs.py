@@ -23,6 +23,7 @@ from extender.kube.events import EventRecorder, Subject
 from extender.kube.reflector import Reflector
 from extender.model import names
 from extender.workloads import runaijob, status
+from extender.workloads.attempts import Place
 
 Json = dict[str, Any]
 Key = tuple[str, str]  # namespace, name
@@ -197,11 +198,11 @@ class RunaiJobs:
             await self._client.delete(path, options={"preconditions": {"uid": _uid(pod)}})
             self._events.record(_subject(job), "Normal", "SuccessfulDelete", f"Deleted pod: {name}")
 
-    async def _create_pod(self, job: Json, place: runaijob.Place) -> None:
+    async def _create_pod(self, job: Json, place: Place) -> None:
         namespace = job["metadata"]["namespace"]
         collection = f"/api/v1/namespaces/{namespace}/pods"
         for number in range(place.attempt, place.attempt + _NAMES_TAKEN):
-            body = runaijob.pod_of(job, runaijob.Place(place.index, number))
+            body = runaijob.pod_of(job, Place(place.index, number))
             name = body["metadata"]["name"]
             try:
                 self.pod_is(await self._client.create(collection, body))

@@ -25,12 +25,11 @@ from typing import Literal
 from extender.model import names, timestamps
 from extender.model.workload import Json
 from extender.workloads import indexes
-from extender.workloads.status import PREEMPTED, is_preempted
+from extender.workloads.attempts import Attempt, Place, backoff_left, is_number, pod_name, read
+from extender.workloads.status import PREEMPTED
 
 API_VERSION, KIND = f"{names.RUN_AI_GROUP}/v1", "RunaiJob"
 
-_FIRST_BACKOFF_S = 10.0
-_LONGEST_BACKOFF_S = 360.0
 _MOST_AT_ONCE = 100  # pods made in one step; the rest follows in the next
 _MOST_INDEXES = 1_000_000
 _PREEMPTIBLE_BUILD = "interactive-preemptible"
@@ -44,14 +43,6 @@ _MANAGED = (
     "completionTime",
     "conditions",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """The pod to make: attempt number `attempt` of index `index`, both from 0."""
-
-    index: int
-    attempt: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +82,7 @@ def sync(job: Json, pods: Sequence[Json], now: float, *, gone: Sequence[Json] = 
     metadata = job["metadata"]
     if metadata.get("deletionTimestamp"):
         return Step()  # its pods go with it
-    attempts = [*_read(job, pods, is_gone=False), *_read(job, gone, is_gone=True)]
+    attempts = [*read(job, pods, is_gone=False), *read(job, gone, is_gone=True)]
     active = [one for one in attempts if one.is_active]
     written = job.get("status") or {}
     end = _end_of(written)
@@ -150,72 +141,6 @@ def pod_of(job: Json, place: Place) -> Json:
     }
 
 
-def pod_name(job_name: str, place: Place) -> str:
-    return f"{job_name}-{place.index}-{place.attempt}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Attempt:
-    """A pod as counting needs it. finished: seconds since the epoch, 0.0 when that is not known."""
-
-    pod: Json
-    place: Place
-    phase: str
-    leaving: bool
-    gone: bool
-    preempted: bool
-    finished: float
-    restarts: int
-
-    @property
-    def has_ended(self) -> bool:
-        return self.gone or self.phase in ("Succeeded", "Failed")
-
-    @property
-    def is_active(self) -> bool:
-        return not self.has_ended and not self.leaving
-
-    @property
-    def succeeded(self) -> bool:
-        return self.phase == "Succeeded"
-
-    @property
-    def failed(self) -> bool:
-        """By itself: nobody took it away."""
-        return self.phase == "Failed" and not self.leaving and not self.preempted
-
-
-def _read(job: Json, pods: Iterable[Json], *, is_gone: bool) -> list[_Attempt]:
-    """Pods that are not named as ours are have not been made by us: they are nobody's attempt."""
-    prefix = f"{job['metadata']['name']}-"
-    found = []
-    for pod in pods:
-        metadata, status = pod["metadata"], pod.get("status") or {}
-        index, _, number = metadata["name"].removeprefix(prefix).partition("-")
-        if not (metadata["name"].startswith(prefix) and _is_number(index) and _is_number(number)):
-            continue
-        containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
-        found.append(
-            _Attempt(
-                pod=pod,
-                place=Place(int(index), int(number)),
-                phase=status.get("phase") or "Pending",
-                leaving=bool(metadata.get("deletionTimestamp")),
-                gone=is_gone,
-                preempted=is_preempted(pod),
-                finished=_finished(metadata, containers),
-                restarts=sum(int(one.get("restartCount") or 0) for one in containers),
-            )
-        )
-    return sorted(found, key=lambda one: (one.place.index, one.place.attempt, one.gone))
-
-
-def _finished(metadata: Json, containers: Iterable[Json]) -> float:
-    ends = ((one.get("state") or {}).get("terminated") or {} for one in containers)
-    last = max((timestamps.seconds(str(end.get("finishedAt") or "")) for end in ends), default=0.0)
-    return last or timestamps.seconds(str(metadata.get("creationTimestamp") or ""))
-
-
 @dataclass(slots=True)
 class _Book:
     """What has been counted, brought up to date with what the pods show.
@@ -235,14 +160,14 @@ class _Book:
     preempted: bool = False
 
     @classmethod
-    def of(cls, job: Json, attempts: Iterable[_Attempt]) -> _Book:
+    def of(cls, job: Json, attempts: Iterable[Attempt]) -> _Book:
         spec, written = job["spec"], job.get("status") or {}
         parallelism, completions = spec.get("parallelism"), spec.get("completions")
         if parallelism is None and completions is None:
             completions = 1
         book = cls(spec, 1 if parallelism is None else parallelism, completions, _ends_when_preempted(job))
         book.done = indexes.parse(written.get("completedIndexes"), below=_MOST_INDEXES)
-        before = {int(index): number for index, number in (written.get("attempts") or {}).items() if _is_number(index)}
+        before = {int(index): number for index, number in (written.get("attempts") or {}).items() if is_number(index)}
         book.counted = dict(before)
         book.failed = int(written.get("failed") or 0)
         for one in attempts:
@@ -271,7 +196,7 @@ class _Book:
             "attempts": left,
         }
 
-    def verdict(self, active: Sequence[_Attempt], now: float, status: Json) -> tuple[str, News] | None:
+    def verdict(self, active: Sequence[Attempt], now: float, status: Json) -> tuple[str, News] | None:
         """(condition, news) when the job has come to its end."""
         if self._is_complete():
             return "Complete", News("Normal", "Completed", "Job completed")
@@ -296,11 +221,11 @@ class _Book:
             return None
         return timestamps.seconds(started) + float(deadline_s) - now
 
-    def scale(self, attempts: Sequence[_Attempt], now: float) -> tuple[list[_Attempt], tuple[Place, ...], float | None]:
+    def scale(self, attempts: Sequence[Attempt], now: float) -> tuple[list[Attempt], tuple[Place, ...], float | None]:
         """Active pods that are too many, places to fill, and when another place can be filled that has to wait."""
         kept = self._keep([one for one in attempts if one.is_active])
         surplus = [one for one in attempts if one.is_active and one.pod["metadata"]["uid"] not in kept]
-        by_index: dict[int, list[_Attempt]] = {}
+        by_index: dict[int, list[Attempt]] = {}
         for one in attempts:
             by_index.setdefault(one.place.index, []).append(one)
         # Whoever is on the way out takes up room until it has gone.
@@ -313,7 +238,7 @@ class _Book:
             before = by_index.get(index, ())
             if index in self.done or not all(one.has_ended for one in before):
                 continue
-            wait_s = _backoff_left(before, now)
+            wait_s = backoff_left(before, now)
             if wait_s > 0:
                 again_s = _sooner(again_s, wait_s)
             else:
@@ -342,7 +267,7 @@ class _Book:
             return kept if self.done else self.parallelism
         return min(self.parallelism, self.completions - sum(index < self.completions for index in self.done))
 
-    def _keep(self, active: Sequence[_Attempt]) -> set[str]:
+    def _keep(self, active: Sequence[Attempt]) -> set[str]:
         """The uids of those that stay: of each index one, of an index that is still to be done, those that run and low
         indexes first.
         """
@@ -356,16 +281,6 @@ class _Book:
         return set(kept.values())
 
 
-def _backoff_left(before: Iterable[_Attempt], now: float) -> float:
-    """Seconds until an index may be tried again: 10 after its first failure, then twice as long each time."""
-    ends = [one.finished for one in before if one.failed]
-    if not ends:
-        return 0.0
-    pause_s = min(_LONGEST_BACKOFF_S, _FIRST_BACKOFF_S * 2.0 ** min(len(ends) - 1, 20))
-    # A kubelet whose clock is ahead of ours does not prolong it.
-    return min(pause_s, max(ends) + pause_s - now)
-
-
 def _ends_when_preempted(job: Json) -> bool:
     annotations = job["metadata"].get("annotations") or {}
     if annotations.get(names.TERMINATE_AFTER_PREEMPTION_ANNOTATION) == "true":
@@ -376,7 +291,7 @@ def _ends_when_preempted(job: Json) -> bool:
     return names.PRIORITY_ALIASES.get(named, named) == _PREEMPTIBLE_BUILD
 
 
-def _after_the_end(job: Json, active: Sequence[_Attempt], ended: float, now: float) -> Step:
+def _after_the_end(job: Json, active: Sequence[Attempt], ended: float, now: float) -> Step:
     """Nothing runs any more; in the end the job itself goes."""
     written = job.get("status") or {}
     status = _changed(written, {**written, "active": 0})
@@ -426,7 +341,3 @@ def _changed(written: Json, status: Json) -> Json | None:
 
 def _sooner(first: float | None, second: float | None) -> float | None:
     return min((wait for wait in (first, second) if wait is not None), default=None)
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 10

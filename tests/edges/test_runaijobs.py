@@ -12,7 +12,8 @@ from aiohttp import web
 
 from extender.controllers.runaijobs import RunaiJobs
 from extender.kube.events import EventRecorder
-from extender.workloads.runaijob import Place, pod_of
+from extender.workloads.attempts import Place
+from extender.workloads.runaijob import pod_of
 from tests.edges.stub import StubApi
 
 Json = dict[str, Any]

@@ -11,7 +11,7 @@ import pytest
 from extender.controllers import limits
 from extender.emulator.cluster import EmbeddedCluster
 from extender.errors import NotFoundError
-from extender.workloads import runaijob
+from extender.workloads import attempts
 from tests.service.test_workloads import project, serving, until
 
 Json = dict[str, Any]
@@ -22,7 +22,7 @@ PODS = "/api/v1/namespaces/runai-team-a/pods"
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runaijob, "_FIRST_BACKOFF_S", 0.5)
+    monkeypatch.setattr(attempts, "_FIRST_BACKOFF_S", 0.5)
 
 
 def job(name: str, *, seconds: str = "", code: str = "0", annotations: Json | None = None, **spec: Any) -> Json:

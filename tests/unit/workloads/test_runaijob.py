@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from extender.model import timestamps
 from extender.workloads import indexes
-from extender.workloads.runaijob import Place, Step, pod_name, pod_of, sync
+from extender.workloads.attempts import Place, pod_name
+from extender.workloads.runaijob import Step, pod_of, sync
 
 Json = dict[str, Any]
 
