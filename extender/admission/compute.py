@@ -9,7 +9,8 @@ from extender.admission.subject import Scalar, Subject
 from extender.model import names
 from extender.model.amounts import format_milli
 from extender.wire import pods
-from extender.workloads.objects.parts import decimal_text, mebibytes
+from extender.workloads import parse
+from extender.workloads.objects.parts import decimal_text
 
 Json = dict[str, Any]
 
@@ -37,7 +38,7 @@ def _read_gpu_memory(subject: Subject) -> list[Any]:
 
 def _write_gpu_memory(subject: Subject, value: Any) -> None:
     if not _says_gpus(subject):
-        subject.annotate(names.GPU_MEMORY, str(mebibytes(value)))
+        subject.annotate(names.GPU_MEMORY, str(parse.gpu_memory_mib(value, least=0)))
 
 
 def _read_mig_profile(subject: Subject) -> list[Any]:

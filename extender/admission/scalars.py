@@ -10,7 +10,7 @@ from extender.admission.compute import COMPUTE
 from extender.admission.security import SECURITY
 from extender.admission.subject import Scalar, Subject
 from extender.model import names
-from extender.workloads.objects.parts import words
+from extender.workloads import parse
 
 Json = dict[str, Any]
 
@@ -44,7 +44,7 @@ def _words(key: str) -> Scalar:
     """A list of words, said as a shell would split it."""
 
     def write(subject: Subject, value: Any) -> None:
-        subject.main[key] = words(value)
+        subject.main[key] = parse.words(value)
 
     return Scalar(lambda subject: [shlex.join(map(str, subject.main.get(key) or ())) or None], write)
 

@@ -6,20 +6,18 @@ that nobody gave are left open: the cluster's defaults for a GPU are filled in w
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from extender.model import names
+from extender.workloads import parse
 from extender.workloads.objects.draft import Draft
-from extender.workloads.objects.parts import decimal_text, items, mebibytes, without_empty
+from extender.workloads.objects.parts import decimal_text, items, without_empty
 
 Json = dict[str, Any]
 
 # Up to where a share may use its device while others leave it idle. Nothing on the node enforces it today.
 GPU_FRACTION_LIMIT = "gpu-fraction-limit"
-GPU_MEMORY_LIMIT = "gpu-memory-limit"
 ELASTIC = "elastic"
-_NUMBER = re.compile(r"[0-9.]+", re.ASCII)
 _SHM = "dshm"
 
 
@@ -48,8 +46,9 @@ def add_shared_memory(draft: Draft) -> None:
 
 def gpus(values: Json) -> str:
     """How many GPUs the container sees, as text: "0.5" for a half, "1" for memory of one or a MIG slice of one."""
-    if values.get("gpu") is not None:
-        return decimal_text(values["gpu"])
+    gpu = parse.gpu(values.get("gpu"))
+    if gpu.fraction or gpu.whole:
+        return gpu.fraction or str(gpu.whole)
     return "1" if values.get("gpuMemory") or values.get("migProfile") else "0"
 
 
@@ -61,21 +60,17 @@ def without_gpus(values: Json) -> Json:
 def _add_gpus(draft: Draft, limits: Json) -> None:
     values = draft.values
     if values.get("gpu") is not None:
-        number = decimal_text(values["gpu"])
-        if "." in number:
-            draft.annotations[names.GPU_FRACTION] = number
-        elif number != "0":
-            limits[names.GPU_RESOURCE] = number
+        gpu = parse.gpu(values["gpu"])
+        if gpu.fraction:
+            draft.annotations[names.GPU_FRACTION] = gpu.fraction
+        elif gpu.whole:
+            limits[names.GPU_RESOURCE] = str(gpu.whole)
     if values.get("gpuMemory") is not None:
-        draft.annotations[names.GPU_MEMORY] = str(mebibytes(values["gpuMemory"]))
+        draft.annotations[names.GPU_MEMORY] = str(parse.gpu_memory_mib(values["gpuMemory"], least=0))
     if values.get("migProfile"):
         limits[names.MIG_PREFIX + str(values["migProfile"]).lower()] = "1"
     if values.get("gpuLimit") is not None:
-        limit = str(values["gpuLimit"])
-        if _NUMBER.fullmatch(limit):
-            draft.annotations[GPU_FRACTION_LIMIT] = decimal_text(limit)
-        else:
-            draft.annotations[GPU_MEMORY_LIMIT] = str(mebibytes(limit))
+        draft.annotations[GPU_FRACTION_LIMIT] = decimal_text(values["gpuLimit"])
 
 
 def _text(value: Any) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from extender.workloads import parse
 from extender.workloads.objects.compute import gpus
 from extender.workloads.objects.draft import Draft
-from extender.workloads.objects.parts import words
 from extender.workloads.objects.references import variable
 
 Json = dict[str, Any]
@@ -27,8 +27,8 @@ def add_container(draft: Draft) -> None:
         "name": draft.host.container or draft.submission.job,
         "image": values.get("image"),
         "imagePullPolicy": _PULL_POLICIES.get(policy.lower(), policy),
-        "command": words(values.get("command")),
-        "args": words(values.get("arguments")),
+        "command": parse.words(values.get("command") or ""),
+        "args": parse.words(values.get("arguments") or ""),
         "workingDir": values.get("workingDir"),
         "stdin": values.get("stdin"),
         "tty": values.get("tty"),

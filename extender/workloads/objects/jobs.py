@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from extender.model import names
+from extender.workloads import parse
 from extender.workloads.objects import metadata, network, pods
 from extender.workloads.objects.draft import Host
-from extender.workloads.objects.parts import seconds, without_empty
+from extender.workloads.objects.parts import without_empty
 from extender.workloads.objects.submission import Backend, Submission
 
 Json = dict[str, Any]
@@ -72,7 +73,7 @@ def ending(
         "parallelism": parallelism,
         "completions": completions,
         "backoffLimit": backoff_limit,
-        "ttlSecondsAfterFinished": None if ttl is None else seconds(ttl),
+        "ttlSecondsAfterFinished": None if ttl is None else parse.seconds(ttl),
         "template": template,
     }
     marks = {"annotations": annotations or {}}

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from extender.workloads import parse
 from extender.workloads.objects import metadata, network, pods, roles
 from extender.workloads.objects.draft import Draft, Host
-from extender.workloads.objects.parts import seconds, without_empty
+from extender.workloads.objects.parts import without_empty
 from extender.workloads.objects.submission import MPI, Submission
 
 Json = dict[str, Any]
@@ -97,7 +98,7 @@ def _run_policy(submission: Submission, values: Json) -> Json:
         {
             "cleanPodPolicy": roles.clean_pod_policy(values),
             "backoffLimit": roles.backoff_limit(submission, values),
-            "ttlSecondsAfterFinished": None if ttl is None else seconds(ttl),
+            "ttlSecondsAfterFinished": None if ttl is None else parse.seconds(ttl),
         }
     )
 

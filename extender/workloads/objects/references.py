@@ -7,9 +7,9 @@ The Secret belongs to the workload and goes with it. What the submitter wrote in
 from __future__ import annotations
 
 import base64
-import re
 from typing import Any
 
+from extender.workloads import parse
 from extender.workloads.naming import child_name
 from extender.workloads.objects import metadata
 from extender.workloads.objects.parts import items
@@ -17,7 +17,6 @@ from extender.workloads.objects.submission import Submission
 
 Json = dict[str, Any]
 
-_REFERENCE = re.compile(r"SECRET:([^,\s]+),(\S+)")
 _SECRET_MEMBERS = {"gitSync": ("username", "password"), "s3": ("accessKeyId", "secret")}
 _SECRET_SCALARS = ("notebookToken",)
 _LABEL = "secrets"
@@ -25,10 +24,10 @@ _LABEL = "secrets"
 
 def variable(name: str, text: Any) -> Json:
     """An entry of `env`: the text, or the key of a Secret that it names. Only the whole text can name one."""
-    found = _REFERENCE.fullmatch(str(text))
+    found = parse.secret(str(text))
     if found is None:
         return {"name": name, "value": str(text)}
-    return {"name": name, "valueFrom": {"secretKeyRef": {"name": found.group(1), "key": found.group(2)}}}
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": found.name, "key": found.key}}}
 
 
 def set_apart(submission: Submission, values: Json) -> tuple[Json, list[Json]]:
@@ -37,7 +36,7 @@ def set_apart(submission: Submission, values: Json) -> tuple[Json, list[Json]]:
     kept: dict[str, str] = {}
 
     def reference(key: str, text: Any) -> str:
-        if _REFERENCE.fullmatch(str(text)):
+        if parse.secret(str(text)):
             return str(text)
         kept[key] = base64.b64encode(str(text).encode()).decode()
         return f"SECRET:{secret},{key}"

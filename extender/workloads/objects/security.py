@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from extender.workloads import parse
 from extender.workloads.objects.draft import Draft
 from extender.workloads.objects.parts import without_empty
 
@@ -24,8 +25,7 @@ def add_security(draft: Draft) -> None:
         for name, number in (("LDAP_UID", uid), ("LDAP_GID", gid)):
             if number is not None:
                 draft.set(name, number)
-    groups = str(values.get("supplementalGroups") or "").split(";")
-    pod["supplementalGroups"] = [int(one) for one in groups if one.strip()]
+    pod["supplementalGroups"] = parse.supplemental_groups(values.get("supplementalGroups") or "")
     draft.spec["securityContext"] = without_empty(pod)
     capabilities = values.get("capabilities") or {}
     added = [str(capabilities[label]) for label in sorted(capabilities)]

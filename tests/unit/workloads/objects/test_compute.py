@@ -28,7 +28,6 @@ Json = dict[str, Any]
         ({"gpuMemory": "4000Mi"}, {"gpu-memory": "4000"}, {}),
         ({"migProfile": "1g.5gb"}, {}, {"nvidia.com/mig-1g.5gb": "1"}),
         ({"gpu": "0.5", "gpuLimit": "1.0"}, {"gpu-fraction": "0.5", "gpu-fraction-limit": "1"}, {}),
-        ({"gpuMemory": "1Gi", "gpuLimit": "2Gi"}, {"gpu-memory": "1024", "gpu-memory-limit": "2048"}, {}),
         ({"elastic": True}, {"elastic": "true"}, {}),
     ],
 )
