@@ -38,7 +38,7 @@ Json = dict[str, Any]
 
 ENDS_WITH_ANNOTATION = "run.ai/ends-with"
 _TF = "TF"
-_PORTS = {"PyTorch": 23456, "XGBoost": 9991, _TF: 2222}  # those of the training operators
+_PORTS = {"PyTorch": 23456, "XGBoost": 9999, _TF: 2222}  # those of the training operators
 _HOSTS = "hosts"
 _HOSTFILE = "hostfile"
 _HOSTFILE_LABEL = "mpi-hostfile"  # with a hyphen: no job is called as the ConfigMap is

@@ -215,7 +215,7 @@ def test_on_plain_kubernetes_the_gang_is_of_jobs() -> None:
     assert {one["apiVersion"] for one in found.all("Job")} == {"batch/v1"}
 
 
-@pytest.mark.parametrize(("job_type", "port"), [("PyTorch", "23456"), ("XGBoost", "9991")])
+@pytest.mark.parametrize(("job_type", "port"), [("PyTorch", "23456"), ("XGBoost", "9999")])
 def test_ranks_know_where_the_master_is(job_type: str, port: str) -> None:
     found = plain(job_type, workers=2)
     expected = {"MASTER_ADDR": "j-master.j-hosts", "MASTER_PORT": port, "WORLD_SIZE": "3"}
