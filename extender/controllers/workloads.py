@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from extender import logs
 from extender.controllers.submissions import workload_path
 from extender.controllers.submitter import Outcome, Submitter
 from extender.controllers.workqueue import WorkQueue
-from extender.errors import NotFoundError, UnavailableError
+from extender.errors import ConflictError, NotFoundError, UnavailableError
 from extender.kube.client import KubeClient
 from extender.kube.discovery import Discovery
 from extender.kube.events import EventRecorder, Subject
@@ -62,6 +63,8 @@ class WorkloadController:
         self._workloads: dict[WorkloadKey, Json] = {}
         self._owner_of: dict[tuple[str, str], WorkloadKey] = {}  # namespace and job → whose it is
         self._jobs: dict[tuple[str, str, str], Json] = {}  # kind, namespace, name → as the API server has it
+        # Namespace and job → the jobs, of its own kind, that are over when it is; by name.
+        self._followers: dict[tuple[str, str], dict[str, Json]] = {}
         self._pods: dict[tuple[str, str], dict[str, Json]] = {}  # namespace and job → uid → what status needs of it
         self._queue: WorkQueue[WorkloadKey] = WorkQueue(self._reconcile, name="workloads")
         selected = {"labelSelector": KIND_LABEL}
@@ -120,7 +123,20 @@ class WorkloadController:
             self._jobs.pop(where, None)
         else:
             self._jobs[where] = obj
+        leader = (obj["metadata"].get("annotations") or {}).get(names.ENDS_WITH_ANNOTATION)
+        if leader:
+            self._see_follower(leader, obj, gone)
         self._look(obj)
+
+    def _see_follower(self, leader: str, obj: Json, gone: bool) -> None:
+        led = obj["metadata"]["namespace"], leader
+        followers = self._followers.setdefault(led, {})
+        if gone:
+            followers.pop(obj["metadata"]["name"], None)
+            if not followers:
+                del self._followers[led]
+        else:
+            followers[obj["metadata"]["name"]] = obj
 
     def see_pod(self, obj: Json, gone: bool) -> None:
         where = _release(obj)
@@ -187,6 +203,7 @@ class WorkloadController:
             changes["events"] = _events(status, [("Warning", message)])
         job = status.get("job") or {}
         state = await self._state(key, job)
+        await self._end_followers(key.namespace, job)
         if state is not None:
             seen = job | _job_status(state)
             if seen != job:
@@ -212,6 +229,26 @@ class WorkloadController:
         if found is not None and job["kind"] != "RunaiJob":
             await self._annotate(found, job, state.annotations)
         return state
+
+    async def _end_followers(self, namespace: str, leader: Json) -> None:
+        """Suspend the jobs that are over when `leader` is: their pods go, and what became of them stays to be read."""
+        where = namespace, str(leader.get("name"))
+        followers = self._followers.get(where)
+        if not followers:
+            return
+        at = await self._discovery.collection(leader["version"], leader["kind"], namespace)
+        led_by = self._jobs.get((leader["kind"], *where))
+        if led_by is None:
+            # Followers are made first: the watch may not have brought it yet. But it may be deleted, too.
+            with suppress(NotFoundError):
+                led_by = await self._client.get(f"{at}/{leader['name']}")
+        if led_by is not None and not states.has_ended(led_by):
+            return
+        for job in list(followers.values()):
+            if not job["spec"].get("suspend") and not states.has_ended(job):
+                patch = {"metadata": {"uid": job["metadata"]["uid"]}, "spec": {"suspend": True}}
+                with suppress(NotFoundError, ConflictError):
+                    await self._client.patch(f"{at}/{job['metadata']['name']}", patch)
 
     async def _annotate(self, found: Json, job: Json, annotations: Mapping[str, str]) -> None:
         """What others read on the job itself (behaviour.md 2.5)."""

@@ -93,6 +93,9 @@ JOB_UID_LABEL = "run.ai/job-uid"  # by this the pods of a RunaiJob are found
 JOB_NAME_LABEL = "run.ai/runaijob-name"
 POD_INDEX_LABEL = "run.ai/pod-index"
 
+# Read from jobs: the job with whose end they are over.
+ENDS_WITH_ANNOTATION = "run.ai/ends-with"
+
 # Written on workloads (behaviour.md 2.5), the first on pods too.
 CALCULATED_STATUS_ANNOTATION = "runai-calculated-status"
 RUNNING_PODS_ANNOTATION = "runai-running-pods"

@@ -75,6 +75,11 @@ def calculate(job: Json | None, pods: Sequence[Json]) -> JobState:
     return JobState(status, annotations, tuple(sorted(map(_pod_state, pods), key=lambda one: one.name)))
 
 
+def has_ended(job: Json) -> bool:
+    """Whether the job itself says that it is complete or has failed."""
+    return bool(_end(job, ()))
+
+
 def pod_status(pod: Json) -> str:
     """The state of one pod in one word, as kubectl would show it, in the words of 6.13.
 

@@ -16,7 +16,7 @@ comes back with the same ones; the price is an object for each worker.
                             itself (or a secretVolume has them); making keys is nothing that pure code can do.
 
 A job of a worker says by its annotation `run.ai/ends-with` that it is over when the master's is: the workers of MPI
-would run for ever. Whoever watches the master suspends them; with cleanPodPolicy None they are left alone.
+would run for ever. `controllers.workloads` suspends it then; with cleanPodPolicy None it is left alone.
 An elastic PyTorch job needs the operator: here it runs with all its workers.
 """
 
@@ -36,7 +36,6 @@ from extender.workloads.objects.submission import MPI, Submission
 
 Json = dict[str, Any]
 
-ENDS_WITH_ANNOTATION = "run.ai/ends-with"
 _TF = "TF"
 _PORTS = {"PyTorch": 23456, "XGBoost": 9999, _TF: 2222}  # those of the training operators
 _HOSTS = "hosts"
@@ -66,7 +65,7 @@ def gang(submission: Submission, values: Json) -> list[Json]:
         made.append(_hostfile(submission, values))
         for pod in workers:
             pod.container |= {"command": _SSHD, "args": []}
-    ends = {} if roles.clean_pod_policy(values) == "None" else {ENDS_WITH_ANNOTATION: submission.job}
+    ends = {} if roles.clean_pod_policy(values) == "None" else {names.ENDS_WITH_ANNOTATION: submission.job}
     return [
         *made,
         _group(submission, values),
