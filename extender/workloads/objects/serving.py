@@ -1,10 +1,11 @@
 """Serving: a Knative Service where the cluster has Knative, else a Deployment with Services.
 
-Knative takes what we put into its pods only with its feature flags for that: `kubernetes.podspec-schedulername` always,
-those for node selectors, tolerations, affinity, priority classes, security contexts, init containers and claims as they
-are used. It gives each Service its URL, so ports have no Services of ours and only the first one is served; and pods
-have no variables that are taken from their own fields. A Deployment does not scale by itself: it has minScale replicas,
-at least one, as nobody would wake it up.
+Knative takes what we put into its pods only with its feature flags for that: `kubernetes.podspec-schedulername`
+always, those for node selectors, tolerations, affinity, priority classes, security contexts, init containers and
+claims as they are used. It has no terminals, NFS volumes and block devices: stdin and tty are left out, the rest it
+refuses. It gives each Service its URL, so ports have no Services of ours and only the first one, by label, is served;
+and pods have no variables that are taken from their own fields. A Deployment does not scale by itself: it has minScale
+replicas, at least one, as nobody would wake it up.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def serving(submission: Submission, values: Json) -> list[Json]:
 
 def _knative(submission: Submission, values: Json) -> list[Json]:
     pod = pods.draft(submission, values, Host(restart="", fields=False))
-    pod.container["ports"] = pod.container["ports"][:1]
+    pod.container |= {"ports": pod.container["ports"][:1], "stdin": None, "tty": None}
     pod.annotations |= _autoscaling(values)
     labels = {_VISIBILITY: "cluster-local"} if values.get("isPrivateServiceUrl") else {}
     job = metadata.make_job(

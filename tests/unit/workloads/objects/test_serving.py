@@ -16,7 +16,7 @@ PORTS = {"web": {"container": 8000}, "other": {"container": 8001}}
 
 
 def test_a_knative_service_where_the_cluster_has_them() -> None:
-    found = rendered(INFERENCE, given=KNATIVE, ports=PORTS, gpu="0.5", labels={"a": "b"})
+    found = rendered(INFERENCE, given=KNATIVE, ports=PORTS, gpu="0.5", stdin=True, tty=True)
     assert found.names == ["ConfigMap j", "Service j"]
     assert found.job["apiVersion"] == "serving.knative.dev/v1"
     assert set(found.spec) == {"template"}
@@ -24,6 +24,7 @@ def test_a_knative_service_where_the_cluster_has_them() -> None:
     assert found.annotations == {"gpu-fraction": "0.5"}
     assert found.labels["priorityClassName"] == "inference"
     assert "restartPolicy" not in found.pod
+    assert not {"stdin", "tty"} & set(found.container)
     assert not [one for one in found.container["env"] if "valueFrom" in one]
 
 
