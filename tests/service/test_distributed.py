@@ -12,10 +12,7 @@ from tests.service.test_workloads import PODS, project, serving, until
 Json = dict[str, Any]
 
 WORKLOADS = "/apis/run.ai/v2alpha1/namespaces/runai-team-a/distributedworkloads"
-JOBS = {
-    "RunaiJob": "/apis/run.ai/v1/namespaces/runai-team-a/runaijobs",
-    "Kubernetes": "/apis/batch/v1/namespaces/runai-team-a/jobs",
-}
+JOBS = {"RunaiJob": "/apis/run.ai/v1/namespaces/runai-team-a/runaijobs"}
 
 
 def workload(job_type: str, **values: Any) -> Json:

@@ -125,6 +125,7 @@ def _job(submission: Submission, values: Json, pod: Draft, rank: int, annotation
         backoff_limit=retries,
         ttl=policy.get("ttlAfterFinish"),
         annotations=annotations,
+        numbered=False,
     )
 
 

@@ -67,8 +67,12 @@ def ending(
     backoff_limit: Any = None,
     ttl: Any = None,
     annotations: dict[str, str] | None = None,
+    numbered: bool = True,
 ) -> Json:
-    """An object that runs pods to an end: numbers that are not given are left to its kind's defaults."""
+    """An object that runs pods to an end: numbers that are not given are left to its kind's defaults.
+
+    numbered: the pods have an index, and for that their host name is Kubernetes' to give.
+    """
     spec: Json = {
         "parallelism": parallelism,
         "completions": completions,
@@ -79,8 +83,9 @@ def ending(
     marks = {"annotations": annotations or {}}
     if submission.backend is Backend.RUNAI:
         return metadata.make_job(submission, f"{names.RUN_AI_GROUP}/v1", "RunaiJob", name, without_empty(spec), **marks)
-    # Only an indexed Job numbers its pods, and it has to say how many there are.
-    spec |= {"completionMode": "Indexed", "completions": completions or 1}
+    if numbered:
+        # Only an indexed Job numbers its pods, and it has to say how many there are.
+        spec |= {"completionMode": "Indexed", "completions": completions or 1}
     return metadata.make_job(submission, "batch/v1", "Job", name, without_empty(spec), **marks)
 
 

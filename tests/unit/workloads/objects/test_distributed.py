@@ -213,6 +213,8 @@ def test_on_plain_kubernetes_the_gang_is_of_jobs() -> None:
     assert found.names[-3:] == [*(f"Job {name}" for name in WORKERS), "Job j"]
     assert worker_job(found, 1)["spec"]["template"]["spec"]["hostname"] == "j-worker-1"
     assert {one["apiVersion"] for one in found.all("Job")} == {"batch/v1"}
+    # An indexed Job would give its pods host names of its own.
+    assert not [one for one in found.all("Job") if "completionMode" in one["spec"]]
 
 
 @pytest.mark.parametrize(("job_type", "port"), [("PyTorch", "23456"), ("XGBoost", "9999")])
