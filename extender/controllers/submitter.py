@@ -35,7 +35,7 @@ from extender.model.workload import ValuesSet, WorkloadKind
 from extender.wire.workloads import STORED, parameters
 from extender.workloads import naming
 from extender.workloads.objects import Backend, Images, Submission, render
-from extender.workloads.submission import Sources, judge
+from extender.workloads.submission import Sources, job_type_of, judge
 
 Json = dict[str, Any]
 
@@ -132,7 +132,7 @@ class Submitter:
                 outcome.fail(problem)
                 return outcome, []
             index = None if explicit else int(job.rpartition("-")[2])
-            claim = Claim(job, str(spec.get("jobType") or ""), base, index, judged.values, sources)
+            claim = Claim(job, job_type_of(spec, sources), base, index, judged.values, sources)
             objects = render(await self._submission(kind, workload, claim))
             claims.write(objects[0], workload["metadata"]["uid"], claim)
             try:

@@ -12,7 +12,7 @@ LONGEST_NAME = 49  # leaves room, in the 63 of a label, for what is added to nam
 LONGEST_LABEL = 63
 
 _DNS_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?", re.ASCII)
-_ONE_WORD = re.compile(r"[a-z0-9]+", re.ASCII)
+_FIT = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", re.ASCII)
 _UNFIT = re.compile(r"[^a-z0-9]+", re.ASCII)
 _HASH_DIGITS = 8
 
@@ -48,13 +48,14 @@ def timestamped(job: str, stamp: str) -> str:
 def child_name(job: str, label: str, longest: int = LONGEST_LABEL) -> str:
     """The name of an object that is made for `job` because of the item `label`: `<job>-<label>` where that is possible.
 
-    A DNS-1035 label, the same for the same two, and another one for any other two (regression RUN-21948): a label with
-    a hyphen, with letters that names do not have, or too long for them gets a hash. A hyphen, as `a` with `b-c` and
-    `a-b` with `c` would be called alike.
+    A DNS-1035 label, the same for the same two, and another one for any other label of the job (regression RUN-21948):
+    a label with letters that names do not have, or too long for them, gets a hash. Of two jobs that are called alike
+    but for a part of the label, `a` with `b-c` and `a-b` with `c`, the second is refused: what is another's is never
+    taken over.
     `job` must be a name that `name_problem` accepts.
     """
     plain = f"{job}-{label}"
-    if _ONE_WORD.fullmatch(label) and len(plain) <= longest:
+    if _FIT.fullmatch(label) and len(plain) <= longest:
         return plain
     # The zero byte is in neither of the two.
     digest = hashlib.sha256(f"{job}\0{label}".encode()).hexdigest()[:_HASH_DIGITS]

@@ -14,6 +14,7 @@ Json = dict[str, Any]
 
 TEMPLATE = "Template"
 SUBMIT = "Submit"
+_NAMES = frozenset({"name", "namePrefix"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +64,9 @@ def judge(kind: WorkloadKind, parameters: Parameters, namespace: str, spec: Json
         composed = values.compose(parameters, spec, None, None, is_template=True)
         wrong = ["baseWorkload: cannot be set on a template"] if base_name(spec) else []
         return Judged(composed.values, in_order([*composed.violations, *wrong]))
-    composed = values.compose(parameters, spec, sources.base, sources.policy)
-    job_type = spec.get("jobType")
-    wrong = list(
-        checks.problems(
-            kind,
-            composed.values,
-            job_type=job_type if isinstance(job_type, str) else "",
-            node_types=sources.node_types,
-        )
-    )
+    composed = values.compose(parameters, spec, _lent(spec, sources.base), sources.policy)
+    job_type = job_type_of(spec, sources)
+    wrong = list(checks.problems(kind, composed.values, job_type=job_type, node_types=sources.node_types))
     if namespace == SYSTEM_NAMESPACE:
         wrong.append(
             f"usage: must be {TEMPLATE} in the namespace {SYSTEM_NAMESPACE}; workloads are submitted in the namespace "
@@ -84,6 +78,21 @@ def judge(kind: WorkloadKind, parameters: Parameters, namespace: str, spec: Json
             "which is called runai-<project> or has the label runai/queue"
         )
     return Judged(composed.values, in_order([*composed.violations, *wrong, *sources.problems]))
+
+
+def job_type_of(spec: Json, sources: Sources) -> str:
+    """What distributed work is run by, as the workload says, else its base; "" when neither does."""
+    own, based = spec.get("jobType"), (sources.base or {}).get("jobType")
+    return next((one for one in (own, based) if isinstance(one, str) and one), "")
+
+
+def _lent(spec: Json, base: Json | None) -> Json | None:
+    """What a workload takes from its base: a name only when it gives none, and none that the base's own job has."""
+    if base is None or not (_NAMES & base.keys()):
+        return base
+    names_itself = any(spec.get(one) for one in _NAMES)
+    own = _NAMES if names_itself else frozenset({"name"}) if usage(base) == SUBMIT else frozenset()
+    return {key: value for key, value in base.items() if key not in own}
 
 
 def type_of(kind: WorkloadKind, plain: Json) -> str:

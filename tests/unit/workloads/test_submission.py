@@ -63,6 +63,32 @@ def test_all_violations_are_told_at_once_and_sorted() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("spec", "base", "named"),
+    [
+        ({"namePrefix": {"value": "b"}}, {"usage": "Template", "name": {"value": "a"}}, {"namePrefix": "b"}),
+        ({"name": {"value": "b"}}, {"namePrefix": {"value": "a"}}, {"name": "b"}),
+        ({}, {"usage": "Template", "name": {"value": "a"}}, {"name": "a"}),
+        ({}, {"namePrefix": {"value": "a"}}, {"namePrefix": "a"}),
+        ({}, {"name": {"value": "a"}}, {}),  # the job of the base itself has it
+    ],
+)
+def test_a_name_comes_from_the_base_only_when_it_can_be_had(
+    spec: dict[str, Any], base: dict[str, Any], named: dict[str, str]
+) -> None:
+    sources = Sources(project="team-a", base={**IMAGE, **base})
+    judged = judge(T, parameters(T), TEAM, {"baseWorkload": "t", **spec}, sources)
+    assert not judged.violations
+    assert {name: judged.values.plain().get(name) for name in named} == named
+    assert {"name", "namePrefix"} & judged.values.plain().keys() == named.keys()
+
+
+def test_distributed_work_takes_its_job_type_from_the_base() -> None:
+    sources = Sources(project="team-a", base={"usage": "Template", "jobType": "PyTorch", **IMAGE})
+    assert violations({"baseWorkload": "t"}, sources, D) == ()
+    assert violations({"baseWorkload": "t"}, Sources(project="team-a", base=IMAGE), D) != ()
+
+
 def test_of_a_template_only_the_form_is_judged() -> None:
     assert violations({"usage": "Template", "jupyter": {"value": True}}, Sources(), I, "runai") == ()
     port = {"items": {"web": {"value": {"external": 80}}}}  # a policy may fill in the container's port
