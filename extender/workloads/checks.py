@@ -21,8 +21,8 @@ JOB_TYPES = ("MPI", "PyTorch", "TF", "XGBoost")
 
 _EXCLUSIVE = {"gpu": "gpu", "gpuMemory": "gpu-memory", "migProfile": "mig"}  # each by its name in the text
 _LIMITS = {
-    "gpuLimit": ("gpu", Type.NUMBER),
-    "cpuLimit": ("cpu", Type.NUMBER),
+    "gpuLimit": ("gpu", Type.QUANTITY),
+    "cpuLimit": ("cpu", Type.QUANTITY),
     "memoryLimit": ("memory", Type.QUANTITY),
 }
 _LEAST = {

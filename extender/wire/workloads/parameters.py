@@ -109,7 +109,7 @@ class Common(Part):
             "and migProfile. The value is written in quotes."
         ),
     )
-    gpu_limit: Number | None = Field(
+    gpu_limit: Quantity | None = Field(
         None,
         description="Specifies the part of the GPU up to which a workload with a fraction may use it while it is idle.",
     )
@@ -123,14 +123,14 @@ class Common(Part):
     mig_profile: MigProfile | None = Field(
         None, description="Specifies a MIG slice of a GPU by its profile, such as 1g.5gb. It excludes gpu, gpuMemory."
     )
-    cpu: Number | None = Field(
+    cpu: Quantity | None = Field(
         None,
         description=(
-            'Specifies the CPU cores that are kept for the workload, such as "0.5" or 2. When it is absent and the '
-            "workload has GPUs, the cluster's default for a GPU counts."
+            'Specifies the CPU cores that are kept for the workload, such as "0.5", 2 or "500m". When it is absent and '
+            "the workload has GPUs, the cluster's default for a GPU counts."
         ),
     )
-    cpu_limit: Number | None = Field(None, description="Specifies the most CPU cores that the workload may use.")
+    cpu_limit: Quantity | None = Field(None, description="Specifies the most CPU cores that the workload may use.")
     memory: Quantity | None = Field(
         None,
         description=(

@@ -313,7 +313,7 @@ def _rules(type_: Type) -> type[Part]:
             "min": (bound | None, Field(None, description="The least value.")),
             "max": (bound | None, Field(None, description="The greatest value.")),
         }
-        if type_ in (Type.INTEGER, Type.NUMBER):
+        if type_ in (Type.INTEGER, Type.NUMBER, Type.QUANTITY):
             fields["step"] = (bound | None, Field(None, description="The value is min and a multiple of this."))
             factor = _part(
                 "DefaultFrom",

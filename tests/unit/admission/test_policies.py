@@ -504,6 +504,25 @@ def test_an_owner_reference_of_ones_own_is_no_way_out() -> None:
     assert refusals(owned("Job"), limit(1), **own_account) == ("gpu: must be no greater than 1",)
 
 
+def test_where_controllers_run_as_administrators_the_owner_says_what_is_a_copy() -> None:
+    """A launcher without a GPU would get the policy's default: its workload has been judged, and says none."""
+    admin: Json = {"user": "kubernetes-admin", "groups": ("system:masters", "system:authenticated")}
+    known = policy({"gpu": {"value": "1"}})
+    launcher = job(pod())
+    assert filled(launcher, known, kind="RunaiJob.run.ai", **admin) != launcher, "one of the administrator's own"
+    owner = {
+        "apiVersion": "run.ai/v2alpha1",
+        "kind": "DistributedWorkload",
+        "name": "w",
+        "uid": "u",
+        "controller": True,
+    }
+    launcher["metadata"] = {"name": "j", "ownerReferences": [owner]}
+    assert filled(launcher, known, kind="RunaiJob.run.ai", **admin) == launcher
+    assert filled(launcher, known, kind="RunaiJob.run.ai", user="alice", groups=("team",)) != launcher
+    assert refusals(owned("Job"), limit(1), **admin) == ()
+
+
 def test_pods_of_what_nobody_has_judged_are_judged() -> None:
     daemon = owned("DaemonSet", "apps/v1")
     assert refusals(daemon, limit(1), **CONTROLLER) == ("gpu: must be no greater than 1",)
