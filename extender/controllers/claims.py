@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from extender.model.workload import Origin, Value, ValuesSet
+from extender.workloads.objects.references import concealed
 from extender.workloads.submission import Sources
 
 Json = dict[str, Any]
@@ -32,7 +33,8 @@ class Claim:
 
 
 def write(config_map: Json, uid: str, claim: Claim) -> None:
-    """Into the ConfigMap of the submission, which is named as the job."""
+    """Into the ConfigMap of the submission, which is named as the job. Without plain secrets: many read ConfigMaps."""
+    values = concealed(claim.values)
     config_map["metadata"]["labels"][UID_LABEL] = uid
     kept = {
         "project": claim.sources.project,
@@ -41,16 +43,14 @@ def write(config_map: Json, uid: str, claim: Claim) -> None:
         "index": claim.index,
         "baseWorkload": claim.sources.base_name,
         "policy": claim.sources.policy_name,
-        "scalars": {name: _kept(one) for name, one in claim.values.scalars.items()},
-        "items": {
-            name: {label: _kept(one) for label, one in labels.items()} for name, labels in claim.values.items.items()
-        },
+        "scalars": {name: _kept(one) for name, one in values.scalars.items()},
+        "items": {name: {label: _kept(one) for label, one in labels.items()} for name, labels in values.items.items()},
     }
     config_map["data"][_KEY] = orjson.dumps(kept).decode()
 
 
 def read(config_map: Json) -> Claim:
-    """What `write` wrote. Raises KeyError or ValueError when somebody changed it."""
+    """What `write` wrote, secrets concealed. Raises KeyError or ValueError when somebody changed it."""
     kept = orjson.loads(config_map["data"][_KEY])
     values = ValuesSet(
         {name: _value(one) for name, one in kept["scalars"].items()},

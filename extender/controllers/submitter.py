@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from extender.controllers import claims
 from extender.controllers.claims import Claim
-from extender.controllers.submissions import read_sources
+from extender.controllers.submissions import read_sources, workload_path
 from extender.errors import (
     ApiError,
     BadRequestError,
@@ -35,6 +35,7 @@ from extender.model.workload import ValuesSet, WorkloadKind
 from extender.wire.workloads import STORED, parameters
 from extender.workloads import naming
 from extender.workloads.objects import Backend, Images, Submission, render
+from extender.workloads.objects.references import is_concealed, revealed
 from extender.workloads.submission import Sources, job_type_of, judge
 
 Json = dict[str, Any]
@@ -52,6 +53,7 @@ _JOBS = {
     "kubeflow.org/v2beta1": ("MPIJob",),
     "serving.knative.dev/v1": ("Service",),
 }
+_KINDS = {kind.workload: kind for kind in WorkloadKind}
 # Repeating these is pointless: what was asked for is wrong, or forbidden.
 _FOR_GOOD = (BadRequestError, UnauthorizedError, NotFoundError)
 
@@ -93,11 +95,20 @@ class Submitter:
             outcome, objects = await self._begin(kind, workload)
         else:
             # Neither a changed policy nor a changed spec makes another job of it now.
+            claimed = await self._with_secrets(kind, workload, claimed)
             outcome = Outcome(values=claimed.values, sources=claimed.sources)
             objects = render(await self._submission(kind, workload, claimed))
-        if not outcome.phase:
+        if objects and not outcome.phase:
             await self._make(workload, objects, outcome)
         return outcome
+
+    async def _with_secrets(self, kind: WorkloadKind, workload: Json, claim: Claim) -> Claim:
+        """The claim with the secrets that it does not keep, as they are written now."""
+        if not is_concealed(claim.values):
+            return claim
+        namespace, spec = workload["metadata"]["namespace"], workload.get("spec") or {}
+        judged = judge(kind, parameters(kind), namespace, spec, await read_sources(self._client, kind, namespace, spec))
+        return replace(claim, values=revealed(claim.values, judged.values))
 
     async def _claimed(self, workload: Json) -> Claim | None:
         metadata = workload["metadata"]
@@ -125,6 +136,9 @@ class Submitter:
         for _ in range(_ATTEMPTS):
             job = explicit or naming.next_name(base, taken)
             if explicit and job in taken:
+                if all([await self._is_leaving(one) for one in taken[job]]):
+                    outcome.messages.append(("Warning", f"the job {job} is just being deleted; its name is waited for"))
+                    return outcome, []
                 outcome.fail(f"the job {job} already exists, please delete it first (use 'runai delete {job}')")
                 return outcome, []
             problem = naming.name_problem(job)
@@ -138,7 +152,7 @@ class Submitter:
             try:
                 await self._client.create(f"/api/v1/namespaces/{namespace}/configmaps", objects[0])
             except ConflictError:
-                taken.add(job)  # somebody was faster, or a ConfigMap of somebody's own is called so
+                taken[job] = [objects[0]]  # somebody was faster, or a ConfigMap of somebody's own is called so
                 continue
             except _FOR_GOOD as error:
                 outcome.fail(f"ConfigMap {job} could not be created: {_said(error)}")
@@ -166,8 +180,8 @@ class Submitter:
             images=self._images,
         )
 
-    async def _taken(self, namespace: str) -> set[str]:
-        """Every name that a job of the namespace has, whoever made it, or that is claimed for one."""
+    async def _taken(self, namespace: str) -> dict[str, list[Json]]:
+        """Every name that a job of the namespace has, whoever made it, or that is claimed for one; and what has it."""
         served = await self._discovery.served_by(*_JOBS)
         paths = [f"/api/v1/namespaces/{namespace}/configmaps"]
         paths += [
@@ -177,7 +191,27 @@ class Submitter:
             if kind in served[version]
         ]
         lists = await asyncio.gather(*(self._client.list(path) for path in paths))
-        return {one["metadata"]["name"] for found, _ in lists for one in found}
+        taken: dict[str, list[Json]] = {}
+        for found, _ in lists:
+            for one in found:
+                taken.setdefault(one["metadata"]["name"], []).append(one)
+        return taken
+
+    async def _is_leaving(self, obj: Json) -> bool:
+        """Whether it is being deleted, or belongs to a workload that is gone or going."""
+        metadata = obj["metadata"]
+        if metadata.get("deletionTimestamp"):
+            return True
+        for owner in metadata.get("ownerReferences") or ():
+            kind = _KINDS.get(str(owner.get("kind")))
+            if kind is None or not owner.get("controller"):
+                continue
+            try:
+                found = await self._client.get_metadata(workload_path(kind, metadata["namespace"], owner["name"]))
+            except NotFoundError:
+                return True
+            return found["uid"] != owner["uid"] or "deletionTimestamp" in found
+        return False
 
     async def _make(self, workload: Json, objects: Sequence[Json], outcome: Outcome) -> None:
         """Bring the objects about, in their order; the first, the claim, is there."""
@@ -208,10 +242,20 @@ class Submitter:
         """Server-side apply; False when somebody else's object has the name, which is left alone then."""
         path = await self._path(wanted)
         try:
-            found = await self._client.get(path)
+            found = await self._find(wanted, path)
         except NotFoundError:
             found = await self._client.patch(path, wanted, kind="apply", field_manager=FIELD_MANAGER)
+        else:
+            if await self._is_leaving(found):
+                raise ConflictError("there is one that is just being deleted")
         return _is_owned(found, workload)
+
+    async def _find(self, wanted: Json, path: str) -> Json:
+        """The object at `path`, of a Secret the metadata alone. Raises NotFoundError."""
+        if wanted["kind"] != "Secret":
+            return await self._client.get(path)
+        # We may write Secrets and not read them. A patch without a change tells whose it is, and no more.
+        return {"metadata": await self._client.patch_metadata(path, {})}
 
     async def _undo(self, workload: Json, outcome: Outcome) -> None:
         """Delete what was made, the last one first; what cannot be deleted stays listed, and is said."""
@@ -231,7 +275,7 @@ class Submitter:
     async def _delete(self, workload: Json, made: Json) -> None:
         path = await self._path(made)
         try:
-            found = await self._client.get(path)
+            found = await self._find(made, path)
             if _is_owned(found, workload):
                 options = {
                     "apiVersion": "v1",

@@ -188,6 +188,14 @@ class KubeClient:
         )
         return answer
 
+    async def patch_metadata(self, path: str, patch: object, *, timeout_s: float = 10.0) -> Json:
+        """A merge patch; the answer is the `metadata` of the object alone."""
+        answer: Json = await self.request(
+            "PATCH", path, body=patch, content_type=_PATCH_TYPES["merge"], accept=_METADATA, timeout_s=timeout_s
+        )
+        metadata: Json = answer["metadata"]
+        return metadata
+
     async def delete(self, path: str, *, options: Json | None = None, timeout_s: float = 10.0) -> Json:
         answer: Json = await self.request("DELETE", path, body=options, timeout_s=timeout_s)
         return answer

@@ -1,0 +1,116 @@
+"""One workload submitted by the submitter alone: what it keeps to itself, what it may do, and whom it waits for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+import pytest_asyncio
+
+from extender.controllers.submitter import Submitter
+from extender.emulator.cluster import EmbeddedCluster
+from extender.errors import NotFoundError, UnauthorizedError, UnavailableError
+from extender.kube.client import KubeClient
+from extender.model.workload import WorkloadKind
+from extender.workloads.objects import Backend, Images
+from tests.scenarios.submissions import NAMESPACE, at, manifest
+
+Json = dict[str, Any]
+
+TRAINING = WorkloadKind.TRAINING
+PASSWORD = "hunter2"
+GIT = {
+    "image": {"value": "ubuntu"},
+    "name": {"value": "j"},
+    "gitSync": {"items": {"code": {"value": {"source": "https://x/y", "username": "u", "password": PASSWORD}}}},
+}
+
+
+@pytest_asyncio.fixture
+async def client() -> AsyncIterator[KubeClient]:
+    """As deploy/ gives rights: Secrets are written and not read."""
+    async with EmbeddedCluster(nodes=0) as cluster:
+        await cluster.client.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+        request = cluster.client.request
+
+        async def limited(method: str, path: str, **given: Any) -> Any:
+            if method == "GET" and "/secrets" in path:
+                raise UnauthorizedError(f"GET {path}: 403 secrets is forbidden", status=403)
+            return await request(method, path, **given)
+
+        cluster.client.request = limited  # type: ignore[method-assign]
+        yield cluster.client
+        cluster.client.request = request  # type: ignore[method-assign]
+
+
+def submitter(client: KubeClient) -> Submitter:
+    return Submitter(client, backend=Backend.RUNAI, images=Images())
+
+
+async def written(client: KubeClient, spec: Json, name: str = "w") -> Json:
+    made = await client.create(at("trainingworkloads"), manifest("TrainingWorkload", name, spec))
+    return {**made, "apiVersion": "run.ai/v2alpha1", "kind": "TrainingWorkload"}
+
+
+async def test_secrets_are_made_by_who_may_not_read_them(client: KubeClient) -> None:
+    workload = await written(client, GIT)
+    for _ in range(2):
+        outcome = await submitter(client).submit(TRAINING, workload)
+        assert outcome.phase == "Submitted", outcome.messages
+    theirs = {"metadata": {"name": "k-secrets"}, "data": {}}
+    await client.create(f"/api/v1/namespaces/{NAMESPACE}/secrets", theirs)
+    outcome = await submitter(client).submit(TRAINING, await written(client, {**GIT, "name": {"value": "k"}}, "other"))
+    assert outcome.phase == "Failed"
+    assert "there is one already, and it is not of this workload" in str(outcome.messages)
+    assert not outcome.created
+
+
+async def test_secrets_are_undone_by_who_may_not_read_them(client: KubeClient) -> None:
+    ports = {"ports": {"items": {"web": {"value": {"container": 80}}}}}
+    service = {"metadata": {"name": "j-web"}, "spec": {"ports": [{"port": 80}]}}
+    await client.create(f"/api/v1/namespaces/{NAMESPACE}/services", service)
+    outcome = await submitter(client).submit(TRAINING, await written(client, {**GIT, **ports}))
+    assert outcome.phase == "Failed"
+    assert outcome.messages[-1][1] == "what had been created was deleted again: Secret j-secrets, ConfigMap j"
+
+
+async def test_a_password_is_in_the_secret_alone_and_survives_a_crash(client: KubeClient) -> None:
+    workload = await written(client, GIT)
+    dying = submitter(client)
+
+    async def dies(workload: Json, wanted: Json) -> bool:
+        raise UnavailableError("killed")
+
+    dying._apply = dies  # type: ignore[method-assign]
+    assert (await dying.submit(TRAINING, workload)).phase == ""
+    claim = await client.get(f"/api/v1/namespaces/{NAMESPACE}/configmaps/j")
+    assert PASSWORD not in str(claim)
+    made: list[Json] = []
+    patch = client.patch
+
+    async def noted(path: str, body: Any, **given: Any) -> Json:
+        made.append(body)
+        return await patch(path, body, **given)
+
+    client.patch = noted  # type: ignore[method-assign]
+    outcome = await submitter(client).submit(TRAINING, workload)
+    assert outcome.phase == "Submitted"
+    (secret,) = [one for one in made if one["kind"] == "Secret"]
+    assert sorted(secret["data"].values()) == ["aHVudGVyMg==", "dQ=="]
+
+
+async def test_a_name_that_is_just_being_given_up_is_waited_for(client: KubeClient) -> None:
+    """`kubectl delete` and `kubectl apply` of the same file: the garbage collector has not been there yet."""
+    gone = {"kind": "TrainingWorkload", "apiVersion": "run.ai/v2alpha1", "name": "w", "uid": "0", "controller": True}
+    left = {"metadata": {"name": "j", "ownerReferences": [gone], "finalizers": ["a.b/c"]}}
+    await client.create(f"/api/v1/namespaces/{NAMESPACE}/configmaps", left)
+    workload = await written(client, {"image": {"value": "ubuntu"}, "name": {"value": "j"}})
+    outcome = await submitter(client).submit(TRAINING, workload)
+    assert outcome.phase == ""
+    assert outcome.messages[-1] == ("Warning", "the job j is just being deleted; its name is waited for")
+    patch = {"metadata": {"finalizers": None, "ownerReferences": None}}
+    await client.patch(f"/api/v1/namespaces/{NAMESPACE}/configmaps/j", patch)
+    with suppress(NotFoundError):
+        await client.delete(f"/api/v1/namespaces/{NAMESPACE}/configmaps/j")
+    assert (await submitter(client).submit(TRAINING, workload)).phase == "Submitted"
