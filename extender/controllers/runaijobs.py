@@ -48,7 +48,7 @@ class RunaiJobs:
         self._queue: WorkQueue[Key] = WorkQueue(self._look, name="runaijobs")
         pods = {"labelSelector": names.JOB_UID_LABEL}
         self.reflectors = (
-            Reflector(client, f"/apis/{runaijob.API_VERSION}/runaijobs", _Jobs(self), name="runaijobs"),
+            Reflector(client, f"/apis/{runaijob.API_VERSION}/runaijobs", _Jobs(self), name="runaijobs", optional=True),
             Reflector(client, "/api/v1/pods", _Pods(self), name="pods of runaijobs", params=pods),
         )
 

@@ -27,6 +27,7 @@ from extender.wire.workloads import STORED
 from extender.wire.workloads.status import MOST_EVENTS, MOST_PODS, MOST_VALUES
 from extender.workloads import status as states
 from extender.workloads.objects.metadata import KIND_LABEL, RELEASE_LABEL
+from extender.workloads.objects.references import concealed
 from extender.workloads.submission import TEMPLATE, type_of, usage
 
 Json = dict[str, Any]
@@ -84,6 +85,7 @@ class WorkloadController:
                 Mirror(partial(self.see_job, kind)),
                 name=f"workloads' {plural}",
                 params=selected,
+                optional=version.startswith(names.RUN_AI_GROUP),
             )
             for version, plurals in _JOBS.items()
             for plural, kind in plurals.items()
@@ -187,7 +189,8 @@ class WorkloadController:
                 message,
             )
         log.info("workload", name=f"{key.namespace}/{key.name}", kind=key.kind.workload, phase=outcome.phase or "retry")
-        await self._write(key, _status(key.kind, workload, outcome))
+        # Against the version that was read: one of the same name may have taken its place, and is to be submitted too.
+        await self._write(key, _status(key.kind, workload, outcome), workload["metadata"]["resourceVersion"])
         if not outcome.phase:
             raise UnavailableError(outcome.messages[-1][1])
 
@@ -260,9 +263,11 @@ class WorkloadController:
         patch = {"metadata": {"uid": metadata["uid"], "annotations": dict(annotations)}}
         await self._client.patch(f"{at}/{metadata['name']}", patch)
 
-    async def _write(self, key: WorkloadKey, status: Json) -> None:
+    async def _write(self, key: WorkloadKey, status: Json, version: str = "") -> None:
+        """version: the only one that it is for. Raises ConflictError for another."""
+        metadata = {"metadata": {"resourceVersion": version}} if version else {}
         try:
-            written = await self._client.patch(f"{workload_path(*key)}/status", {"status": status})
+            written = await self._client.patch(f"{workload_path(*key)}/status", {**metadata, "status": status})
         except NotFoundError:
             return  # deleted meanwhile, and with it all that was made
         # Before the watch brings it, so that nothing is submitted or said twice.
@@ -297,7 +302,7 @@ def _status(kind: WorkloadKind, workload: Json, outcome: Outcome) -> Json:
         "observedGeneration": workload["metadata"].get("generation") or 0,
         "baseWorkload": outcome.sources.base_name,
         "policy": outcome.sources.policy_name,
-        "values": _values(outcome.values),
+        "values": _values(concealed(outcome.values)),
         "events": _events(workload.get("status") or {}, outcome.messages),
         "createdResources": sorted(
             (

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
+import pytest
 import pytest_asyncio
 
 from extender.controllers.submitter import Submitter
+from extender.controllers.workload_role import WorkloadRole
+from extender.controllers.workloads import WorkloadController, WorkloadKey
 from extender.emulator.cluster import EmbeddedCluster
-from extender.errors import NotFoundError, UnauthorizedError, UnavailableError
+from extender.errors import ConflictError, NotFoundError, UnauthorizedError, UnavailableError
 from extender.kube.client import KubeClient
+from extender.kube.events import EventRecorder
 from extender.model.workload import WorkloadKind
 from extender.workloads.objects import Backend, Images
 from tests.scenarios.submissions import NAMESPACE, at, manifest
@@ -114,3 +119,44 @@ async def test_a_name_that_is_just_being_given_up_is_waited_for(client: KubeClie
     with suppress(NotFoundError):
         await client.delete(f"/api/v1/namespaces/{NAMESPACE}/configmaps/j")
     assert (await submitter(client).submit(TRAINING, workload)).phase == "Submitted"
+
+
+async def test_the_status_of_a_workload_is_not_written_on_its_successor(client: KubeClient) -> None:
+    """Deleted and made anew while it was being submitted: the new one is to be submitted too."""
+    spec = {"image": {"value": "ubuntu"}}
+    workload = await written(client, spec)
+    slow = submitter(client)
+    submit = slow.submit
+
+    async def replaced(kind: WorkloadKind, submitted: Json) -> Any:
+        outcome = await submit(kind, submitted)
+        if submitted["metadata"]["uid"] == workload["metadata"]["uid"]:
+            await client.delete(at("trainingworkloads", "w"))
+            await written(client, spec)
+        return outcome
+
+    slow.submit = replaced  # type: ignore[method-assign]
+    controller = WorkloadController(client, slow, EventRecorder(client), lambda: True)
+    key = WorkloadKey(TRAINING, NAMESPACE, "w")
+    with pytest.raises(ConflictError):
+        await controller._submit(key)
+    assert not (await client.get(at("trainingworkloads", "w"))).get("status")
+    await controller._submit(key)
+    assert (await client.get(at("trainingworkloads", "w")))["status"]["phase"] == "Submitted"
+
+
+async def test_where_runaijobs_are_not_installed_training_is_a_job(client: KubeClient) -> None:
+    await client.delete("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/runaijobs.run.ai")
+    role = WorkloadRole(client, namespace="runai", lease="", identity="a", backend=Backend.RUNAI, images=Images())
+    tasks = [asyncio.create_task(task, name=name) for name, task in role.tasks()]
+    try:
+        async with asyncio.timeout(20):
+            await asyncio.gather(*(one.wait() for one in role.unready.values()))
+            await written(client, {"image": {"value": "ubuntu"}})
+            while not (found := (await client.get(at("trainingworkloads", "w"))).get("status")):
+                await asyncio.sleep(0.05)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    assert (found["phase"], found["job"]["kind"]) == ("Submitted", "Job")
