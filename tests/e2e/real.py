@@ -124,3 +124,15 @@ def shipped_feature_gates() -> dict[str, bool]:
                     pairs = (pair.split("=") for pair in value.split(","))
                     return {gate: text == "true" for gate, text in pairs}
     raise AssertionError(f"{BASE / 'workload.yaml'} starts kube-scheduler without --feature-gates")
+
+
+async def kubeconfig_of(cluster: RealCluster, account: str) -> Path:
+    """A kubeconfig of a ServiceAccount in namespace runai."""
+    path = f"/api/v1/namespaces/runai/serviceaccounts/{account}/token"
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+    token = (await cluster.client.create(path, request))["status"]["token"]
+    config = yaml.safe_load(cluster.kubeconfig.read_text())
+    config["users"][0]["user"] = {"token": token}
+    target = cluster.directory / f"{account}.kubeconfig"
+    target.write_text(yaml.safe_dump(config))
+    return target

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
-import yaml
 
 from extender.emulator.applying import Applier, read_documents
 from extender.errors import BadRequestError, UnavailableError
-from tests.e2e.real import BASE, RealCluster
+from tests.e2e.real import BASE, RealCluster, kubeconfig_of
 from tests.scenarios import policies, webhook, webhooks
 from tests.scenarios.process import Extender, ExtenderFailedError
 
@@ -25,7 +23,7 @@ _ACCOUNT = "runai-scheduler-services"
 async def hook(real_cluster: RealCluster) -> AsyncIterator[webhook.Installed]:
     await real_cluster.apply((BASE / "namespace.yaml").read_text())
     await Applier(real_cluster.client).apply(read_documents([BASE / "access.yaml"]))
-    async with webhook.installed(real_cluster, await _kubeconfig_of(real_cluster, _ACCOUNT)) as made:
+    async with webhook.installed(real_cluster, await kubeconfig_of(real_cluster, _ACCOUNT)) as made:
         yield made
 
 
@@ -108,7 +106,7 @@ async def test_without_rights_and_without_files_it_ends_and_says_what_to_do(hook
     await hook.client.create("/api/v1/namespaces/runai/serviceaccounts", account)
     cluster = hook.cluster
     assert isinstance(cluster, RealCluster)
-    kubeconfig = await _kubeconfig_of(cluster, "nobody")
+    kubeconfig = await kubeconfig_of(cluster, "nobody")
     process = Extender(kubeconfig, cluster.directory / "nobody.log", flags=("--roles=admission",))
     try:
         with pytest.raises(ExtenderFailedError, match="ended with 2"):
@@ -116,15 +114,3 @@ async def test_without_rights_and_without_files_it_ends_and_says_what_to_do(hook
         assert "give --tls-cert and --tls-key, or let this account get, create and update Secret" in process.tail()
     finally:
         await process.close()
-
-
-async def _kubeconfig_of(cluster: RealCluster, account: str) -> Path:
-    """A kubeconfig of a ServiceAccount in namespace runai."""
-    path = f"/api/v1/namespaces/runai/serviceaccounts/{account}/token"
-    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
-    token = (await cluster.client.create(path, request))["status"]["token"]
-    config = yaml.safe_load(cluster.kubeconfig.read_text())
-    config["users"][0]["user"] = {"token": token}
-    target = cluster.directory / f"{account}.kubeconfig"
-    target.write_text(yaml.safe_dump(config))
-    return target

@@ -1,4 +1,4 @@
-"""Workloads, templates and policies on a real control plane: everything of ours in one process."""
+"""Workloads, templates and policies on a real control plane, with the rights that `deploy/` gives."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.e2e.real import RealCluster
+from extender.emulator.applying import Applier, read_documents
+from extender.wire.manifests.names import NAME, SERVICES
+from tests.e2e.real import BASE, RealCluster, kubeconfig_of
 from tests.scenarios import submissions
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -16,7 +18,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def site(real_cluster: RealCluster) -> AsyncIterator[submissions.Site]:
-    async with submissions.running(real_cluster) as made:
+    await real_cluster.apply((BASE / "namespace.yaml").read_text())
+    await Applier(real_cluster.client).apply(read_documents([BASE / "access.yaml"]))
+    accounts = await kubeconfig_of(real_cluster, NAME), await kubeconfig_of(real_cluster, SERVICES)
+    async with submissions.running(real_cluster, accounts) as made:
         yield made
 
 

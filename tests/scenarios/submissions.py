@@ -32,22 +32,29 @@ _SOON_S = 40.0
 
 
 class Site:
-    """A cluster on which everything of ours runs as one process, with a project, two nodes and both webhooks."""
+    """A cluster with all of ours as `deploy/` runs it, the scheduler apart from the services; a project, two nodes.
 
-    def __init__(self, cluster: Cluster) -> None:
+    accounts: the kubeconfigs of the two; by default they may do everything.
+    """
+
+    def __init__(self, cluster: Cluster, accounts: tuple[Path, Path] | None = None) -> None:
         self.cluster = cluster
         self.client = cluster.client
-        self.extender = Extender(cluster.kubeconfig, cluster.directory / "site.log")
+        scheduler, services = accounts or (cluster.kubeconfig, cluster.kubeconfig)
+        self.extender = Extender(scheduler, cluster.directory / "scheduler.log", flags=("--roles=extender",))
+        roles = ("--roles=admission,workloads",)
+        self.services = Extender(services, cluster.directory / "services.log", flags=roles)
 
     async def start(self) -> None:
-        url = f"https://127.0.0.1:{self.extender.admission_port}"
+        url = f"https://127.0.0.1:{self.services.admission_port}"
         for name in converted():
             at = {"service": None, "url": f"{url}/admission/convert"}
             patch = {"spec": {"conversion": {"webhook": {"clientConfig": at}}}}
             await self.client.patch(f"{_DEFINITIONS}/{name}", patch)
         with contextlib.suppress(ApiError):
             await self.client.create("/api/v1/namespaces", {"metadata": {"name": "runai"}})
-        await webhooks.install(self.client, self.extender.admission_port)
+        await webhooks.install(self.client, self.services.admission_port)
+        await self.services.start()
         await self.extender.start()
         await self.cluster.start_scheduler(self.extender.url)
         await add_nodes(self.client, 2, NodeShape(gpus=4))
@@ -153,14 +160,17 @@ async def _output(*command: str, fails: bool = False) -> str:
 
 
 @contextlib.asynccontextmanager
-async def running(cluster: Cluster) -> AsyncIterator[Site]:
-    site = Site(cluster)
+async def running(cluster: Cluster, accounts: tuple[Path, Path] | None = None) -> AsyncIterator[Site]:
+    site = Site(cluster, accounts)
+    processes = (site.extender, site.services)
     try:
         await site.start()
         yield site
-        assert not site.extender.complaints(), site.extender.complaints()[:3]
+        for process in processes:
+            assert not process.complaints(), process.complaints()[:3]
     finally:
-        await site.extender.close()
+        for process in processes:
+            await process.close()
 
 
 # The checks.
@@ -407,7 +417,7 @@ async def failed_without_a_trace(site: Site, name: str, why: str) -> None:
 
 async def a_submission_that_was_cut_off_goes_on_under_its_name(site: Site) -> None:
     """The process died between the claim and the job: the same objects are made, under the same name, by the next."""
-    assert await site.extender.stop() == 0
+    assert await site.services.stop() == 0
     try:
         await webhooks.uninstall(site.client)
         spec = {"image": {"value": "ubuntu"}, "ports": {"items": {"web": {"value": {"container": 80}}}}}
@@ -428,8 +438,8 @@ async def a_submission_that_was_cut_off_goes_on_under_its_name(site: Site) -> No
         # Another policy meanwhile changes nothing of it.
         await site.client.create(at("trainingpolicies"), manifest("TrainingPolicy", "p", {"cpu": {"value": "3"}}))
     finally:
-        await webhooks.install(site.client, site.extender.admission_port)
-        await site.extender.start()
+        await webhooks.install(site.client, site.services.admission_port)
+        await site.services.start()
     status = (await site.submitted("trainingworkloads", "w"))["status"]
     assert status["job"]["name"] == "job-0"
     assert [one["parameter"] for one in status["values"]] == ["image", "ports.web"]
@@ -495,6 +505,48 @@ async def distributed_work_runs_as_one_gang_without_an_operator(site: Site) -> N
     assert all(variables)
 
 
+async def each_kind_becomes_what_it_needs(site: Site) -> None:
+    image = {"image": {"value": "ubuntu"}}
+    port = {"ports": {"items": {"port-8080": {"value": {"container": 8000}}}}}
+    git = {"gitSync": {"items": {"code": {"value": {"source": "https://example.com/r.git", "password": "plain"}}}}}
+    submitted: list[tuple[WorkloadKind, str, Json, list[str]]] = [
+        (
+            WorkloadKind.INFERENCE,
+            "serve",
+            {**image, **port, "gpu": {"value": "0.5"}},
+            ["ConfigMap serve", "Deployment serve", "Service serve-port-8080"],
+        ),
+        (
+            WorkloadKind.DEPLOYMENT,
+            "deploy",
+            {**image, **port},
+            ["ConfigMap deploy", "Deployment deploy", "Service deploy-port-8080"],
+        ),
+        (
+            WorkloadKind.INTERACTIVE,
+            "book",
+            {"jupyter": {"value": True}, "serviceType": {"value": "ingress"}},
+            ["ConfigMap book", "Ingress book", "RunaiJob book", "Service book-jupyter"],
+        ),
+    ]
+    for kind, name, spec, _ in submitted:
+        spec = {**spec, "name": {"value": name}}
+        await site.client.create(at(kind.workloads), manifest(kind.workload, name, spec))
+    private = manifest("TrainingWorkload", "private", {**image, **git, "name": {"value": "private"}})
+    await site.client.create(at("trainingworkloads"), private)
+    for kind, name, _, made in submitted:
+        status = (await site.submitted(kind.workloads, name))["status"]
+        assert [f"{one['kind']} {one['name']}" for one in status["createdResources"]] == made
+        await site.until(lambda kind=kind, name=name: _runs(site, kind.workloads, name))  # type: ignore[misc]
+    status = (await site.submitted("trainingworkloads", "private"))["status"]
+    kinds = [one["kind"] for one in status["createdResources"]]
+    assert kinds == ["ConfigMap", "RunaiJob", "Secret"]
+    claim = await site.client.get(f"/api/v1/namespaces/{NAMESPACE}/configmaps/private")
+    job = await site.client.get(f"/apis/run.ai/v1/namespaces/{NAMESPACE}/runaijobs/private")
+    assert "plain" not in str(job["spec"]), "RUN-6027: a password is in a Secret alone"
+    assert "plain" not in str(claim["data"])
+
+
 CHECKS = (
     the_seed_gives_its_objects_its_table_and_its_description,
     the_ports_of_the_seed_come_from_all_three_sources,
@@ -510,4 +562,5 @@ CHECKS = (
     a_submission_that_was_cut_off_goes_on_under_its_name,
     deleting_a_workload_deletes_what_it_made,
     distributed_work_runs_as_one_gang_without_an_operator,
+    each_kind_becomes_what_it_needs,
 )
