@@ -20,6 +20,7 @@ from extender.controllers.workqueue import WorkQueue
 from extender.errors import ApiError, ConflictError, NotFoundError
 from extender.kube.client import KubeClient
 from extender.kube.events import EventRecorder, Subject
+from extender.kube.mirror import slim, slim_pod
 from extender.kube.reflector import Reflector
 from extender.model import names
 from extender.workloads import runaijob, status
@@ -262,13 +263,13 @@ class _Jobs:
         self._jobs = jobs
 
     def read(self, obj: Json) -> Json:
-        return _slim(obj)
+        return slim(obj)
 
     def replace(self, values: list[Json], version: int) -> None:
         self._jobs.jobs_listed(values, version)
 
     def apply(self, event: str, obj: Json) -> None:
-        (self._jobs.job_went if event == "DELETED" else self._jobs.job_is)(_slim(obj))
+        (self._jobs.job_went if event == "DELETED" else self._jobs.job_is)(slim(obj))
 
 
 class _Pods:
@@ -276,23 +277,17 @@ class _Pods:
         self._jobs = jobs
 
     def read(self, obj: Json) -> Json:
-        return _slim(obj)
+        return slim_pod(obj)
 
     def replace(self, values: list[Json], version: int) -> None:
         self._jobs.pods_listed(values, version)
 
     def apply(self, event: str, obj: Json) -> None:
-        (self._jobs.pod_went if event == "DELETED" else self._jobs.pod_is)(_slim(obj))
+        (self._jobs.pod_went if event == "DELETED" else self._jobs.pod_is)(slim_pod(obj))
 
 
 _TYPE = {"apiVersion": runaijob.API_VERSION, "kind": runaijob.KIND}
 _COLLECTION = f"/apis/{runaijob.API_VERSION}/namespaces/{{}}/runaijobs"
-
-
-def _slim(obj: Json) -> Json:
-    """Without what is often its largest part and nobody reads."""
-    obj["metadata"].pop("managedFields", None)
-    return obj
 
 
 def _differences(obj: Json, annotations: Mapping[str, str]) -> dict[str, str]:

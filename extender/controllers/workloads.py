@@ -19,7 +19,7 @@ from extender.errors import ConflictError, NotFoundError, UnavailableError
 from extender.kube.client import KubeClient
 from extender.kube.discovery import Discovery
 from extender.kube.events import EventRecorder, Subject
-from extender.kube.mirror import Mirror
+from extender.kube.mirror import Mirror, slim_pod
 from extender.kube.reflector import Reflector
 from extender.model import names
 from extender.model.workload import ValuesSet, WorkloadKind
@@ -90,7 +90,9 @@ class WorkloadController:
             for version, plurals in _JOBS.items()
             for plural, kind in plurals.items()
         ]
-        of_pods = Reflector(client, "/api/v1/pods", Mirror(self.see_pod), name="workloads' pods", params=selected)
+        of_pods = Reflector(
+            client, "/api/v1/pods", Mirror(self.see_pod, slim_pod), name="workloads' pods", params=selected
+        )
         self.reflectors = [*of_kinds, *of_jobs, of_pods]
 
     async def run(self) -> None:

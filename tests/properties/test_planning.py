@@ -246,6 +246,7 @@ def test_every_victim_is_needed(body: Json, action: Action) -> None:
 @given(clusters())
 @settings(max_examples=100, deadline=None)
 def test_plans_come_to_rest(body: Json) -> None:
+    """Elastic gangs among them: none is started and evicted for ever (regression RUN-12587)."""
     service = Service(body)
     for _ in range(REST):
         decided = service.plan()
