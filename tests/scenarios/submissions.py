@@ -384,6 +384,52 @@ async def a_workload_is_submitted_once(site: Site) -> None:
     assert await site.names("runaijobs") == ["once"]
 
 
+async def without_the_webhook_the_controller_says_the_same(site: Site) -> None:
+    """12.2, the asynchronous form: Failed with an Error event a line; what is mended is tried again, and only that."""
+    await webhooks.uninstall(site.client)
+    workload = at("trainingworkloads", "w")
+    try:
+        await site.client.create(
+            at("trainingpolicies"), manifest("TrainingPolicy", "p", {"gpu": {"rules": {"max": "1"}}})
+        )
+        spec = {"gpu": {"value": "5"}, "imagee": {"value": "ubuntu"}}
+        await site.client.create(at("trainingworkloads"), manifest("TrainingWorkload", "w", spec))
+        status = (await site.submitted("trainingworkloads", "w", "Failed"))["status"]
+        wrong = [
+            "gpu: must be no greater than 1",
+            "image: cannot be blank",
+            "imagee: unknown field (did you mean image?)",
+        ]
+        assert [(one["type"], one["message"]) for one in status["events"]] == [("Error", line) for line in wrong]
+        assert not status.get("createdResources")
+
+        async def told() -> bool:
+            events, _ = await site.client.list(f"/api/v1/namespaces/{NAMESPACE}/events")
+            ours = [one["message"] for one in events if one["involvedObject"]["name"] == "w"]
+            return set(ours) >= set(wrong)
+
+        await site.until(told)
+        mended = {"gpu": {"value": "1"}, "imagee": None, "image": {"value": "ubuntu"}}
+        await site.client.patch(workload, {"spec": mended})
+
+        async def is_submitted() -> bool:
+            phase: str = (await site.client.get(workload))["status"]["phase"]
+            return phase == "Submitted"
+
+        await site.until(is_submitted)
+        await site.client.patch(workload, {"spec": {"gpu": {"value": "0.5"}}})
+
+        async def is_ignored() -> bool:
+            last = (await site.client.get(workload))["status"]["events"][-1]
+            return last["type"] == "Warning" and "job job-0 keeps the values" in last["message"]
+
+        await site.until(is_ignored)
+        assert await site.names("runaijobs") == ["job-0"]
+    finally:
+        await webhooks.install(site.client, site.services.admission_port)
+        await site.until(lambda: _ready_again(site))
+
+
 async def what_cannot_be_made_is_undone_and_said(site: Site) -> None:
     """Somebody's own Service has the name that one of ours would have: theirs is left alone, nothing of ours stays."""
     ports = {"free": {"value": {"container": 80}}, "taken": {"value": {"container": 81}}}
@@ -558,6 +604,7 @@ CHECKS = (
     nonsense_is_refused_with_the_right_word,
     names_are_given_once_however_many_are_submitted,
     a_workload_is_submitted_once,
+    without_the_webhook_the_controller_says_the_same,
     what_cannot_be_made_is_undone_and_said,
     a_submission_that_was_cut_off_goes_on_under_its_name,
     deleting_a_workload_deletes_what_it_made,
