@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from extender.errors import MalformedError
+from extender.model import names
 from extender.model.workload import Json, Origin, Type, ValuesSet, WorkloadKind
 from extender.workloads import item_checks, parse, scalar, specs
 from extender.workloads.naming import name_problem
@@ -51,6 +52,11 @@ _NEEDS = {
     "runAsUid": "runAsUser",
     "slotsPerWorker": "mpi",
 }
+_BY_KIND = "follows from the kind of the workload and from preemptible"
+_DECIDING = {
+    "annotations": {names.GPU_FRACTION_NUM_DEVICES: "gpu and gpuMemory are a share of one device"},
+    "labels": {names.PRIORITY_CLASS_LABEL: _BY_KIND, names.PREEMPTIBILITY_LABEL: _BY_KIND},
+}
 _OF_JOB_TYPE = {"mpiJob": "MPI", "pyTorchJob": "PyTorch"}
 
 
@@ -69,6 +75,7 @@ def problems(kind: WorkloadKind, values: ValuesSet, *, job_type: str, node_types
         *_distributed(kind, plain, job_type, values),
         *_scheduling(plain, node_types),
         *_without_effect(values, plain),
+        *_behind_parameters(values),
         *item_checks.problems(plain),
         *_ports_missing(kind, values, plain),
     ]
@@ -173,6 +180,16 @@ def _without_effect(values: ValuesSet, plain: Json) -> Iterator[str]:
         # What the policy gives to all is there for those who use it.
         if _is_written(values, name) and plain.get(needed) is not True:
             yield f"{name}: needs {needed} to be true"
+
+
+def _behind_parameters(values: ValuesSet) -> Iterator[str]:
+    """Marks of pods by which more could be had than the parameters, and the rules for these, allow (RUN-5676)."""
+    for name, marks in _DECIDING.items():
+        for label, sentence in marks.items():
+            one = values.items.get(name, {}).get(label)
+            # The policy may say so for all.
+            if one is not None and one.origin is not Origin.POLICY:
+                yield f"{name}.{label}: {sentence}"
 
 
 def _ports_missing(kind: WorkloadKind, values: ValuesSet, plain: Json) -> Iterator[str]:

@@ -305,3 +305,18 @@ def test_values_of_a_wrong_type_are_passed_over(kind: WorkloadKind, value: Any) 
     odd = ValuesSet({}, {name: {"x": Value(deep, Origin.BASE)} for name in parameters})
     for values in (plain, nested, odd):
         assert all(checks.problems(kind, values, job_type="MPI", node_types=("a",)))
+
+
+def test_no_label_or_annotation_is_a_way_around_the_rules_for_gpus_and_priorities() -> None:
+    """RUN-5676: a share of each of eight devices is four GPUs where a policy says one; a class makes others leave."""
+    marks = items("annotations", **{"gpu-fraction-num-devices": "8"}) | items(
+        "labels", **{"priorityClassName": "build", "kai.scheduler/preemptibility": "non-preemptible", "mine": "x"}
+    )
+    by_kind = "follows from the kind of the workload and from preemptible"
+    assert judged(T, with_image(gpu="0.5") | marks) == [
+        "annotations.gpu-fraction-num-devices: gpu and gpuMemory are a share of one device",
+        f"labels.kai.scheduler/preemptibility: {by_kind}",
+        f"labels.priorityClassName: {by_kind}",
+    ]
+    composed = compose(workloads.parameters(T), with_image(), None, marks)
+    assert checks.problems(T, composed.values, job_type="", node_types=()) == ()
