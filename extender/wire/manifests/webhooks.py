@@ -19,6 +19,9 @@ _TIMEOUT_S = 3  # the answer takes a millisecond; a write must not wait long for
 _EXEMPT = ("kube-system", *OWN_NAMESPACES)
 _OURS = f"object.spec.schedulerName == '{NAME}'"
 _NOT_OURS = f"object.spec.schedulerName != '{NAME}'"
+_SAME_SPEC = "has(object.spec) && has(oldObject.spec) && object.spec == oldObject.spec"
+# Labels, and the finalizers by which the garbage collector deletes in the foreground, do not depend on us.
+_NEW_SPEC = {"name": "new-spec", "expression": f"oldObject == null || !({_SAME_SPEC})"}
 _PODS = {"": ["pods"]}
 _TEMPLATES = {
     "object.spec.template": (
@@ -57,7 +60,7 @@ def webhooks() -> list[Json]:
                 _webhook(
                     "workloads",
                     "validate",
-                    [],
+                    [_NEW_SPEC],
                     resources={
                         RUN_AI_GROUP: [*(k.workloads for k in WorkloadKind), *(k.policies for k in WorkloadKind)]
                     },

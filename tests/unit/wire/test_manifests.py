@@ -393,6 +393,8 @@ def test_webhooks_fail_closed_and_fast_for_new_objects_only() -> None:
             elif webhook["name"] == "workloads.admission.run.ai":
                 assert rule["operations"] == ["CREATE", "UPDATE"]
                 assert rule["apiVersions"] == list(VERSIONS)
+                # A finalizer comes off whether we are there or not.
+                assert [one["name"] for one in webhook["matchConditions"]] == ["new-spec"]
             elif "UPDATE" in rule["operations"]:
                 # Of templates only those that change: nothing else is held up by us.
                 concerns, is_new = webhook["matchConditions"]
