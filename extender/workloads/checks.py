@@ -38,6 +38,8 @@ _LEAST = {
     "slotsPerWorker": 1,
     "workers": 1,
 }
+# Each is an object or more, rendered at once: one workload must not cost the others their controller.
+_MOST = {"processes": 1000, "workers": 1000}
 _LEAST_MEMBERS = {
     "runPolicy": {"backoffLimit": 0},
     "mpiJob": {"slotsPerWorker": 1},
@@ -126,6 +128,10 @@ def _amounts(plain: Json) -> Iterator[str]:
             yield f"{limit}: must be no less than {name}, {plain[name]}"
     for name, bound in _LEAST.items():
         yield from _at_least(name, plain.get(name), bound)
+    for name, bound in _MOST.items():
+        number = scalar.integer(plain.get(name))
+        if number is not None and number > bound:
+            yield f"{name}: must be no greater than {bound}"
     for name, members in _LEAST_MEMBERS.items():
         for member, bound in members.items():
             yield from _at_least(f"{name}.{member}", specs.mapping(plain.get(name)).get(member), bound)

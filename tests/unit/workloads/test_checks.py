@@ -320,3 +320,11 @@ def test_no_label_or_annotation_is_a_way_around_the_rules_for_gpus_and_prioritie
     ]
     composed = compose(workloads.parameters(T), with_image(), None, marks)
     assert checks.problems(T, composed.values, job_type="", node_types=()) == ()
+
+
+def test_no_workload_is_larger_than_can_be_made_at_once() -> None:
+    spec = with_image(workers=1000)
+    assert judged(D, spec, job_type="TF") == []
+    spec = with_image(workers=2_000_000_000)
+    assert judged(D, spec, job_type="TF") == ["workers: must be no greater than 1000"]
+    assert judged(T, with_image(mpi=True, processes=1001)) == ["processes: must be no greater than 1000"]
