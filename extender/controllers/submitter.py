@@ -54,8 +54,6 @@ _JOBS = {
     "serving.knative.dev/v1": ("Service",),
 }
 _KINDS = {kind.workload: kind for kind in WorkloadKind}
-# Repeating these is pointless: what was asked for is wrong, or forbidden.
-_FOR_GOOD = (BadRequestError, UnauthorizedError, NotFoundError)
 
 
 @dataclass(slots=True)
@@ -90,7 +88,15 @@ class Submitter:
 
     async def submit(self, kind: WorkloadKind, workload: Json) -> Outcome:
         """Bring the workload's objects about. Raises ApiError when nothing could be found out; call it again then."""
-        claimed = await self._claimed(workload)
+        try:
+            claimed = await self._claimed(workload)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            outcome = Outcome()
+            outcome.fail(
+                f"a ConfigMap with the label {claims.UID_LABEL}={workload['metadata']['uid']} was changed while it was "
+                "needed, and what is to be made cannot be read from it any more: delete it, and make another workload"
+            )
+            return outcome
         if claimed is None:
             outcome, objects = await self._begin(kind, workload)
         else:
@@ -154,7 +160,9 @@ class Submitter:
             except ConflictError:
                 taken[job] = [objects[0]]  # somebody was faster, or a ConfigMap of somebody's own is called so
                 continue
-            except _FOR_GOOD as error:
+            except ApiError as error:
+                if not _is_for_good(error):
+                    raise
                 outcome.fail(f"ConfigMap {job} could not be created: {_said(error)}")
                 return outcome, []
             return outcome, objects
@@ -220,13 +228,12 @@ class Submitter:
             what = f"{wanted['kind']} {wanted['metadata']['name']}"
             try:
                 ours = await self._apply(workload, wanted)
-            except _FOR_GOOD as error:
-                outcome.fail(f"{what} could not be created: {_said(error)}")
             except ApiError as error:
-                outcome.messages.append(
-                    ("Warning", f"{what} could not be created yet, and is tried again: {_said(error)}")
-                )
-                return
+                if not _is_for_good(error):
+                    text = f"{what} could not be created yet, and is tried again: {_said(error)}"
+                    outcome.messages.append(("Warning", text))
+                    return
+                outcome.fail(f"{what} could not be created: {_said(error)}")
             else:
                 if not ours:
                     outcome.fail(f"{what} could not be created: there is one already, and it is not of this workload")
@@ -291,6 +298,11 @@ class Submitter:
         metadata = obj["metadata"]
         at = await self._discovery.collection(obj["apiVersion"], obj["kind"], metadata["namespace"])
         return f"{at}/{metadata['name']}"
+
+
+def _is_for_good(error: ApiError) -> bool:
+    """Whether repeating it is pointless: what was asked for is wrong, or forbidden. A token that ran out is renewed."""
+    return isinstance(error, BadRequestError | UnauthorizedError | NotFoundError) and error.status != 401
 
 
 def _is_owned(obj: Json, workload: Json) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from extender.controllers.claims import UID_LABEL
 from extender.controllers.submitter import Submitter
 from extender.controllers.workload_role import WorkloadRole
 from extender.controllers.workloads import WorkloadController, WorkloadKey
@@ -160,3 +161,29 @@ async def test_where_runaijobs_are_not_installed_training_is_a_job(client: KubeC
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     assert (found["phase"], found["job"]["kind"]) == ("Submitted", "Job")
+
+
+async def test_a_token_that_ran_out_is_no_reason_to_fail(client: KubeClient) -> None:
+    workload = await written(client, {"image": {"value": "ubuntu"}})
+    patch, refusals = client.patch, [401, 403]
+
+    async def refused(path: str, body: Any, **given: Any) -> Json:
+        if refusals:
+            raise UnauthorizedError(f"PATCH {path}: {refusals[0]} no", status=refusals.pop(0))
+        return await patch(path, body, **given)
+
+    client.patch = refused  # type: ignore[method-assign]
+    assert [(await submitter(client).submit(TRAINING, workload)).phase for _ in range(2)] == ["", "Failed"]
+
+
+async def test_a_claim_that_somebody_spoilt_is_said(client: KubeClient) -> None:
+    workload = await written(client, {"image": {"value": "ubuntu"}})
+    labels = {UID_LABEL: workload["metadata"]["uid"]}
+    for data in ({}, {"submission": "["}, {"submission": "1"}):
+        await client.create(
+            f"/api/v1/namespaces/{NAMESPACE}/configmaps", {"metadata": {"name": "c", "labels": labels}, "data": data}
+        )
+        outcome = await submitter(client).submit(TRAINING, workload)
+        assert outcome.phase == "Failed"
+        assert "was changed while it was needed" in outcome.messages[0][1]
+        await client.delete(f"/api/v1/namespaces/{NAMESPACE}/configmaps/c")
