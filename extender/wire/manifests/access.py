@@ -174,6 +174,9 @@ def _workloads() -> list[Json]:
                 _rule(RUN_AI_GROUP, ("runaijobs/status",), ("update",)),
                 _rule(RUN_AI_GROUP, submissions, (*_READ, "patch")),
                 _rule(RUN_AI_GROUP, [f"{one}/status" for one in submissions], ("patch",)),
+                # Who makes objects that block the deletion of their owner must be allowed to hold that up: where the
+                # API server asks for it (OwnerReferencesPermissionEnforcement, as on OpenShift).
+                _rule(RUN_AI_GROUP, [f"{one}/finalizers" for one in ("runaijobs", *submissions)], ("update",)),
                 _rule(RUN_AI_GROUP, sorted(kind.policies for kind in WorkloadKind), _READ),
                 _rule(RUN_AI_GROUP, ("projects",), _READ),  # the node types that each of them allows
                 # What a submission consists of.

@@ -232,6 +232,9 @@ def test_the_controllers_of_workloads_place_nothing_and_read_no_secrets() -> Non
     assert {verb for _, resource, verb in granted if resource == "secrets"} == {"create", "patch", "delete"}
     assert ("run.ai", "trainingworkloads/status", "patch") in granted
     assert ("run.ai", "runaijobs/status", "update") in granted
+    # `blockOwnerDeletion`, where the API server has OwnerReferencesPermissionEnforcement.
+    owners = {"runaijobs", *(kind.workloads for kind in WorkloadKind)}
+    assert {("run.ai", f"{one}/finalizers", "update") for one in owners} <= granted
     assert not {verb for _, resource, verb in granted if resource.endswith("policies")} - {"get", "list", "watch"}
 
 
