@@ -12,7 +12,7 @@ under the same name, and what exists already is left as it is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from extender.errors import (
     NotFoundError,
     OutcomeUnknownError,
     UnauthorizedError,
+    UnavailableError,
 )
 from extender.kube.client import KubeClient
 from extender.kube.discovery import Discovery
@@ -80,7 +81,11 @@ class Outcome:
 class Submitter:
     """One for all workloads. Nothing is remembered between calls."""
 
-    def __init__(self, client: KubeClient, *, backend: Backend, images: Images) -> None:
+    def __init__(
+        self, client: KubeClient, *, backend: Backend, images: Images, is_active: Callable[[], bool] = lambda: True
+    ) -> None:
+        """is_active: whether nobody else submits; asked before a name is claimed."""
+        self._is_active = is_active
         self._client = client
         self._discovery = Discovery(client)
         self._backend = backend
@@ -155,6 +160,9 @@ class Submitter:
             claim = Claim(job, job_type_of(spec, sources), base, index, judged.values, sources)
             objects = render(await self._submission(kind, workload, claim))
             claims.write(objects[0], workload["metadata"]["uid"], claim)
+            if not self._is_active():
+                # Judging takes as long as the API server wants; whoever took over has perhaps claimed a name for it.
+                raise UnavailableError(f"another replica submits {namespace}/{workload['metadata']['name']} now")
             try:
                 await self._client.create(f"/api/v1/namespaces/{namespace}/configmaps", objects[0])
             except ConflictError:

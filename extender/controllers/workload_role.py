@@ -29,7 +29,7 @@ class WorkloadRole:
         self._election = Election(client, namespace, lease, identity) if lease else None
         is_active: Callable[[], bool] = self._election.is_active if self._election else lambda: True
         self.is_active = is_active
-        submitter = Submitter(client, backend=backend, images=images)
+        submitter = Submitter(client, backend=backend, images=images, is_active=is_active)
         self._events = EventRecorder(client)
         self._workloads = WorkloadController(client, submitter, self._events, is_active)
         self._runai_jobs = RunaiJobs(client, self._events, is_active)

@@ -114,7 +114,9 @@ class WorkloadController:
         job = (obj.get("status") or {}).get("job") or {}
         if gone:
             self._workloads.pop(key, None)
-            self._owner_of.pop((key.namespace, job.get("name", "")), None)
+            # Another workload may have a job of that name by now.
+            if self._owner_of.get((key.namespace, job.get("name", ""))) == key:
+                del self._owner_of[key.namespace, job["name"]]
             return
         self._workloads[key] = obj
         if job:
@@ -222,7 +224,8 @@ class WorkloadController:
         pods = list(self._pods.get(where, {}).values())
         found = self._jobs.get((job["kind"], *where))
         if job["kind"] not in {kind for plurals in _JOBS.values() for kind in plurals.values()}:
-            self._queue.add(key, _LOOK_AGAIN_S)
+            if job.get("status") not in states.ENDED:  # who runs again after that has pods, and these are watched
+                self._queue.add(key, _LOOK_AGAIN_S)
             try:
                 at = await self._discovery.collection(job["version"], job["kind"], key.namespace)
                 found = await self._client.get(f"{at}/{job['name']}")

@@ -14,6 +14,7 @@ from extender.controllers.claims import UID_LABEL
 from extender.controllers.submitter import Submitter
 from extender.controllers.workload_role import WorkloadRole
 from extender.controllers.workloads import WorkloadController, WorkloadKey
+from extender.controllers.workqueue import WorkQueue
 from extender.emulator.cluster import EmbeddedCluster
 from extender.errors import ConflictError, NotFoundError, UnauthorizedError, UnavailableError
 from extender.kube.client import KubeClient
@@ -187,3 +188,47 @@ async def test_a_claim_that_somebody_spoilt_is_said(client: KubeClient) -> None:
         assert outcome.phase == "Failed"
         assert "was changed while it was needed" in outcome.messages[0][1]
         await client.delete(f"/api/v1/namespaces/{NAMESPACE}/configmaps/c")
+
+
+async def test_who_is_no_longer_active_claims_no_second_name(client: KubeClient) -> None:
+    """The Lease was lost while the workload was judged, and the next holder has submitted it."""
+    workload = await written(client, {"image": {"value": "ubuntu"}})
+    active = [True]
+    late = Submitter(client, backend=Backend.RUNAI, images=Images(), is_active=lambda: active[0])
+    taken = late._taken
+
+    async def slow(namespace: str) -> dict[str, list[Json]]:
+        found = await taken(namespace)
+        active[0] = False
+        assert (await submitter(client).submit(TRAINING, workload)).phase == "Submitted"
+        return found | {"job-0": [{"metadata": {}}]}
+
+    late._taken = slow  # type: ignore[method-assign]
+    with pytest.raises(UnavailableError):
+        await late.submit(TRAINING, workload)
+    found, _ = await client.list(f"/api/v1/namespaces/{NAMESPACE}/configmaps")
+    assert [one["metadata"]["name"] for one in found if UID_LABEL in (one["metadata"].get("labels") or {})] == ["job-0"]
+
+
+async def test_a_job_of_a_kind_that_is_not_watched_is_asked_about_until_it_ends(client: KubeClient) -> None:
+    controller = WorkloadController(client, submitter(client), EventRecorder(client), lambda: True)
+    key = WorkloadKey(TRAINING, NAMESPACE, "w")
+    for status, asked in (("Running", 1), ("Succeeded", 0)):
+        job = {"name": "j", "kind": "MPIJob", "version": "kubeflow.org/v2beta1", "status": status}
+        controller._queue = WorkQueue(controller._reconcile, name="test")
+        await controller._state(key, job)
+        assert len(controller._queue) == asked
+
+
+async def test_a_job_stays_with_who_has_its_name_now(client: KubeClient) -> None:
+    controller = WorkloadController(client, submitter(client), EventRecorder(client), lambda: True)
+    status = {"phase": "Submitted", "job": {"name": "j", "kind": "RunaiJob", "version": "run.ai/v1"}}
+    old, new = (
+        {"metadata": {"name": name, "namespace": NAMESPACE, "uid": name}, "status": status} for name in ("old", "new")
+    )
+    controller.see_workload(WorkloadKind.INTERACTIVE, old, False)
+    controller.see_workload(TRAINING, new, False)
+    controller.see_workload(WorkloadKind.INTERACTIVE, old, True)
+    assert controller._owner_of == {(NAMESPACE, "j"): WorkloadKey(TRAINING, NAMESPACE, "new")}
+    controller.see_workload(TRAINING, new, True)
+    assert controller._owner_of == {}
