@@ -13,6 +13,7 @@ from extender.model.workload import Json, Member, Parameter, Parameters, Type, V
 from extender.workloads import scalar, specs
 
 BLANK = "cannot be blank"
+_GPU, _MASTER_GPU = "gpu", "masterGpu"
 
 
 def violations(
@@ -31,6 +32,8 @@ def violations(
             yield from _of_items(parameter, policy, values)
         else:
             yield from _of_scalar(parameter, contributions, policy, defaults.get(name), values)
+            if name == _GPU and _MASTER_GPU in parameters and _MASTER_GPU not in policy:
+                yield from _of_master(parameter, policy, defaults.get(name), values)
 
 
 def broken(value: Any, of: Parameter | Member, rules: Json) -> list[str]:
@@ -87,6 +90,19 @@ def _of_scalar(
     result = values.scalars.get(name)
     for sentence in broken(result.value if result else None, parameter, rules):
         yield f"{name}: {sentence}"
+
+
+def _of_master(gpu: Parameter, policy: Json, default: Any, values: ValuesSet) -> Iterator[str]:
+    """A master of its own is no way to have more GPUs than a policy allows that has only heard of `gpu`."""
+    rules, result = specs.rules_of(policy, gpu.name), values.scalars.get(_MASTER_GPU)
+    if result is None:
+        return
+    for sentence in broken(result.value, gpu, {"max": rules.get("max")}):
+        yield f"{_MASTER_GPU}: {sentence}"
+    if rules.get("canEdit") is False:
+        given, locked = scalar.amount(result.value, gpu.type), scalar.amount(default, gpu.type)
+        if given is not None and given > (locked or 0):
+            yield f"{_MASTER_GPU}: cannot be edited"
 
 
 def _of_items_written(parameter: Parameter, contributions: Sequence[Json], policy: Json) -> Iterator[str]:

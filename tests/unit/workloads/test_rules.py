@@ -392,3 +392,15 @@ def test_a_bound_that_cannot_be_read_lets_nothing_through() -> None:
         'gpu: cannot be judged: max of the policy must be a number, not "many"',
         "gpu: cannot be judged: step of the policy must be a number above 0, not 0",
     )
+
+
+def test_a_master_of_its_own_is_no_way_around_the_rules_of_gpus() -> None:
+    parameters = workloads.parameters(WorkloadKind.DISTRIBUTED)
+    policy: Json = {"gpu": {"rules": {"min": "1", "max": "4"}}}
+    too_many = scalars(gpu="1", masterGpu="8")
+    assert judged(parameters, too_many, None, policy)[1] == ("masterGpu: must be no greater than 4",)
+    assert judged(parameters, scalars(gpu="1", masterGpu="0"), None, policy)[1] == ()
+    assert judged(parameters, too_many, None, policy | {"masterGpu": {"rules": {"max": "8"}}})[1] == ()
+    locked = {"gpu": {"rules": {"canEdit": False}, "value": "1"}}
+    assert judged(parameters, scalars(masterGpu="2"), None, locked)[1] == ("masterGpu: cannot be edited",)
+    assert judged(parameters, scalars(masterGpu="0"), None, locked)[1] == ()
