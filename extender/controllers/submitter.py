@@ -93,6 +93,9 @@ class Submitter:
 
     async def submit(self, kind: WorkloadKind, workload: Json) -> Outcome:
         """Bring the workload's objects about. Raises ApiError when nothing could be found out; call it again then."""
+        left = await self._clear(workload)
+        if left is not None:
+            return left
         try:
             claimed = await self._claimed(workload)
         except (AttributeError, KeyError, TypeError, ValueError):
@@ -111,6 +114,27 @@ class Submitter:
             objects = render(await self._submission(kind, workload, claimed))
         if objects and not outcome.phase:
             await self._make(workload, objects, outcome)
+        return outcome
+
+    async def _clear(self, workload: Json) -> Outcome | None:
+        """Delete what an earlier submission made, failed, and could not delete; the outcome when that fails again.
+
+        Its claim among it: what was wrong then would be made again.
+        """
+        status = workload.get("status") or {}
+        left = [
+            {
+                "kind": one["kind"],
+                "apiVersion": one["version"],
+                "metadata": {"name": one["name"], "namespace": workload["metadata"]["namespace"]},
+            }
+            for one in (status.get("createdResources") or () if status.get("phase") == "Failed" else ())
+        ]
+        outcome = Outcome(created=left)
+        await self._undo(workload, outcome)
+        if not outcome.created:
+            return None
+        outcome.fail("what an earlier submission left cannot be deleted, and nothing new is made beside it")
         return outcome
 
     async def _with_secrets(self, kind: WorkloadKind, workload: Json, claim: Claim) -> Claim:

@@ -232,3 +232,32 @@ async def test_a_job_stays_with_who_has_its_name_now(client: KubeClient) -> None
     assert controller._owner_of == {(NAMESPACE, "j"): WorkloadKey(TRAINING, NAMESPACE, "new")}
     controller.see_workload(TRAINING, new, True)
     assert controller._owner_of == {}
+
+
+async def test_what_a_failed_submission_could_not_delete_is_deleted_before_the_next(client: KubeClient) -> None:
+    """Its claim too: otherwise the values that were wrong would be made again, whatever the spec says by now."""
+    services = f"/api/v1/namespaces/{NAMESPACE}/services"
+    await client.create(services, {"metadata": {"name": "job-0-web"}, "spec": {"ports": [{"port": 80}]}})
+    ports = {"ports": {"items": {"web": {"value": {"container": 80}}}}}
+    await written(client, {"image": {"value": "ubuntu"}, **ports})
+    controller = WorkloadController(client, submitter(client), EventRecorder(client), lambda: True)
+    key = WorkloadKey(TRAINING, NAMESPACE, "w")
+    delete = client.delete
+
+    async def refused(path: str, **given: Any) -> Json:
+        raise UnavailableError(f"DELETE {path}: 500 no", status=500)
+
+    client.delete = refused  # type: ignore[method-assign]
+    await controller._submit(key)
+    fixed = {"spec": {"ports": {"items": {"web": None, "other": {"value": {"container": 81}}}}}}
+    failed = await client.patch(at("trainingworkloads", "w"), fixed)
+    assert [one["name"] for one in failed["status"]["createdResources"]] == ["job-0"]
+    await controller._submit(key)
+    status = (await client.get(at("trainingworkloads", "w")))["status"]
+    assert "what an earlier submission left cannot be deleted" in status["events"][-1]["message"]
+    assert [one["name"] for one in status["createdResources"]] == ["job-0"]
+    client.delete = delete  # type: ignore[method-assign]
+    await controller._submit(key)
+    status = (await client.get(at("trainingworkloads", "w")))["status"]
+    assert status["phase"] == "Submitted"
+    assert [one["name"] for one in status["createdResources"]] == ["job-0", "job-0", "job-0-other"]
