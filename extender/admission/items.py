@@ -120,7 +120,40 @@ def _write_tolerations(subject: Subject, items: Json) -> None:
     subject.spec["tolerations"] = [*(subject.spec.get("tolerations") or ()), *added]
 
 
+def _read_volumes(subject: Subject, own: Json) -> Json:
+    """Folders of nodes and of NFS servers, an item for each mount: under its label in the policy where that has the
+    same, else under the volume's name. One that nobody mounts counts as mounted at /: a debugger still could.
+    """
+    known = {_mounts(value): label for label, value in own.items()}
+    found: Json = {}
+    for volume in subject.spec.get("volumes") or ():
+        name, folder, nfs = str(volume.get("name")), volume.get("hostPath"), volume.get("nfs")
+        if not folder and not nfs:
+            continue
+        # A folder of the node is of no server, whatever server the policy takes for granted.
+        source = {"nfsServer": (nfs or {}).get("server") or "", "sourcePath": (nfs or folder)["path"]}
+        mounts = [one for of in subject.containers for one in of.get("volumeMounts") or () if one.get("name") == name]
+        for mount in mounts or [{"mountPath": "/"}]:
+            item = source | {"targetPath": mount.get("mountPath"), "readOnly": bool(mount.get("readOnly"))}
+            label = known.get(_mounts(item))
+            if label is None:
+                label = next(
+                    one for n in range(10**6) if (one := f"{name}-{n}" if n else name) not in found and one not in own
+                )
+            found[label] = own.get(label, item)
+    return found
+
+
+def _mounts(item: Json) -> tuple[Any, ...]:
+    return (*(item.get(one) or "" for one in ("nfsServer", "sourcePath", "targetPath")), bool(item.get("readOnly")))
+
+
+def _leave(_: Subject, __: Json) -> None:
+    """Judged, and no default: what an image reads from where only its author knows."""
+
+
 ITEMS: dict[str, Items] = {
+    "volumes": Items(_read_volumes, _leave),
     "environment": Items(_read_environment, _write_environment),
     "labels": _marks(lambda subject: subject.labels, Subject.label),
     "annotations": _marks(lambda subject: subject.annotations, Subject.annotate),

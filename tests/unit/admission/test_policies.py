@@ -558,3 +558,54 @@ def test_the_systems_own_namespace_and_pods_of_others_have_no_policy() -> None:
     assert refusals(theirs, limit(1)) == ()
     system = Review("u", "CREATE", "Pod", "runai", pod(gpus("8")))
     assert rules.validate(system, context(limit(1))).refusals == ()
+
+
+def test_folders_of_nodes_are_no_way_around_a_policy_that_forbids_them_m6() -> None:
+    """Plain pods too: every mount is judged, of every container, and a volume that nobody mounts yet."""
+    known = policy(
+        {
+            "volumes": {
+                "itemRules": {"nfsServer": {"required": True}, "readOnly": {"canEdit": False}},
+                "items": {"DEFAULTS": {"value": {"nfsServer": "s", "readOnly": True}}},
+            }
+        }
+    )
+    container = {"name": "c", "image": "x:1", "volumeMounts": [{"name": "v", "mountPath": "/v", "readOnly": True}]}
+    sidecar = {**container, "name": "d", "volumeMounts": [{"name": "v", "mountPath": "/w"}]}
+    nfs = [{"name": "v", "nfs": {"server": "s", "path": "/p"}}, {"name": "e", "emptyDir": {}}]
+    asked = context(known)
+
+    def said(made: Json) -> tuple[str, ...]:
+        return rules.validate(review(made), asked).refusals
+
+    assert said(pod(container, volumes=nfs)) == ()
+    assert said(pod(container, sidecar, volumes=nfs)) == ("volumes.v-1.readOnly: cannot be edited",)
+    assert said(pod(container, volumes=[{"name": "v", "hostPath": {"path": "/"}}])) == (
+        "volumes.v.nfsServer: cannot be blank",
+    )
+    loose = pod(volumes=[{"name": "v", "hostPath": {"path": "/"}}])
+    assert "volumes.v.nfsServer: cannot be blank" in said(loose)
+    assert (
+        rules.mutate(
+            review(loose),
+            context(policy({"volumes": {"items": {"a": {"value": {"sourcePath": "/a", "targetPath": "/b"}}}}})),
+        ).patch
+        == ()
+    )
+    fixed = policy(
+        {
+            "volumes": {
+                "rules": {"canAdd": False},
+                "items": {
+                    "a": {
+                        "rules": {"canEdit": False},
+                        "value": {"sourcePath": "/v", "targetPath": "/v", "readOnly": True},
+                    }
+                },
+            }
+        }
+    )
+    same = pod(container, volumes=[{"name": "v", "hostPath": {"path": "/v"}}])
+    assert rules.validate(review(same), context(fixed)).refusals == ()
+    other = pod(container, volumes=[{"name": "v", "hostPath": {"path": "/x"}}])
+    assert rules.validate(review(other), context(fixed)).refusals == ("volumes.v: cannot be added",)
