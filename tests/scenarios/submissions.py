@@ -593,6 +593,20 @@ async def each_kind_becomes_what_it_needs(site: Site) -> None:
     assert "plain" not in str(claim["data"])
 
 
+async def a_password_is_in_a_secret_and_nowhere_else(site: Site) -> None:
+    """And in what its author wrote. The Secret is looked for without being read, twice here."""
+    code = {"code": {"value": {"source": "https://x/y", "username": "u", "password": "hunter2"}}}
+    spec = {"image": {"value": "ubuntu"}, "name": {"value": "j"}, "gitSync": {"items": code}}
+    made = await site.client.create(at("trainingworkloads"), manifest("TrainingWorkload", "w", spec))
+    status = (await site.submitted("trainingworkloads", "w"))["status"]
+    assert "Secret j-secrets" in {f"{one['kind']} {one['name']}" for one in status["createdResources"]}
+    claim = await site.client.get(f"/api/v1/namespaces/{NAMESPACE}/configmaps/j")
+    job = await site.client.get(f"/apis/run.ai/v1/namespaces/{NAMESPACE}/runaijobs/j")
+    assert "hunter2" not in str((status, claim["data"], job))
+    again = await Submitter(site.client, backend=Backend.RUNAI, images=Images()).submit(WorkloadKind.TRAINING, made)
+    assert again.phase == "Submitted", again.messages
+
+
 CHECKS = (
     the_seed_gives_its_objects_its_table_and_its_description,
     the_ports_of_the_seed_come_from_all_three_sources,
@@ -608,6 +622,7 @@ CHECKS = (
     what_cannot_be_made_is_undone_and_said,
     a_submission_that_was_cut_off_goes_on_under_its_name,
     deleting_a_workload_deletes_what_it_made,
+    a_password_is_in_a_secret_and_nowhere_else,
     distributed_work_runs_as_one_gang_without_an_operator,
     each_kind_becomes_what_it_needs,
 )
