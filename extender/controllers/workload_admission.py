@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ _WORKLOADS = {f"{kind.workload}.{names.RUN_AI_GROUP}": kind for kind in Workload
 _POLICIES = {f"{kind.policy}.{names.RUN_AI_GROUP}": kind for kind in WorkloadKind}
 
 SUBMITTED = "Submitted"
+_JUDGED_S = 2.5  # the API server that asks waits three seconds
 
 
 class WorkloadAdmission:
@@ -39,12 +41,15 @@ class WorkloadAdmission:
         """Every violation, one a line. Raises MalformedError for an object that cannot be converted."""
         try:
             obj = convert(review.obj, f"{names.RUN_AI_GROUP}/{STORED}")
-            if review.kind in _POLICIES:
-                return await self._policy(_POLICIES[review.kind], review, obj)
-            return await self._workload(_WORKLOADS[review.kind], review, obj)
+            async with asyncio.timeout(_JUDGED_S):
+                if review.kind in _POLICIES:
+                    return await self._policy(_POLICIES[review.kind], review, obj)
+                return await self._workload(_WORKLOADS[review.kind], review, obj)
         except ApiError as error:
             # Not judged is not allowed: the writer tries again.
             return _refused([f"cannot be judged now: {error.message}"])
+        except TimeoutError:
+            return _refused([f"cannot be judged now: the API server did not answer within {_JUDGED_S:g} s"])
 
     async def _workload(self, kind: WorkloadKind, review: Review, obj: Json) -> Answer:
         spec = _spec(obj)

@@ -15,7 +15,7 @@ from extender import logs
 from extender.controllers.submissions import workload_path
 from extender.controllers.submitter import Outcome, Submitter
 from extender.controllers.workqueue import WorkQueue
-from extender.errors import ConflictError, NotFoundError, UnavailableError
+from extender.errors import ApiError, ConflictError, NotFoundError, UnavailableError
 from extender.kube.client import KubeClient
 from extender.kube.discovery import Discovery
 from extender.kube.events import EventRecorder, Subject
@@ -183,8 +183,14 @@ class WorkloadController:
         status = workload.get("status") or {}
         if workload["metadata"].get("deletionTimestamp") or status.get("phase") == "Submitted":
             return
-        outcome = await self._submitter.submit(key.kind, workload)
         subject = _subject(key, workload)
+        try:
+            outcome = await self._submitter.submit(key.kind, workload)
+        except ApiError as error:
+            self._events.record(
+                subject, "Warning", "Submitting", f"cannot be submitted yet, and is tried again: {error.message}"
+            )
+            raise
         for type_, message in outcome.messages:
             self._events.record(
                 subject,
@@ -222,15 +228,11 @@ class WorkloadController:
         """How the job is doing; None when it is gone and had ended before."""
         where = key.namespace, job["name"]
         pods = list(self._pods.get(where, {}).values())
-        found = self._jobs.get((job["kind"], *where))
-        if job["kind"] not in {kind for plurals in _JOBS.values() for kind in plurals.values()}:
-            if job.get("status") not in states.ENDED:  # who runs again after that has pods, and these are watched
-                self._queue.add(key, _LOOK_AGAIN_S)
-            try:
-                at = await self._discovery.collection(job["version"], job["kind"], key.namespace)
-                found = await self._client.get(f"{at}/{job['name']}")
-            except NotFoundError:
-                found = None
+        is_watched = any(job["kind"] in plurals.values() for plurals in _JOBS.values())
+        if not is_watched and job.get("status") not in states.ENDED:
+            self._queue.add(key, _LOOK_AGAIN_S)  # who runs again after that has pods, and these are watched
+        # One that is watched may not have been brought yet.
+        found = self._jobs.get((job["kind"], *where)) or await self._read(key, job)
         if found is None and job.get("status") in states.ENDED:
             return None
         state = states.calculate(found, pods)
@@ -257,6 +259,14 @@ class WorkloadController:
                 patch = {"metadata": {"uid": job["metadata"]["uid"]}, "spec": {"suspend": True}}
                 with suppress(NotFoundError, ConflictError):
                     await self._client.patch(f"{at}/{job['metadata']['name']}", patch)
+
+    async def _read(self, key: WorkloadKey, job: Json) -> Json | None:
+        """The object that runs the pods, None when there is none."""
+        try:
+            at = await self._discovery.collection(job["version"], job["kind"], key.namespace)
+            return await self._client.get(f"{at}/{job['name']}")
+        except NotFoundError:
+            return None
 
     async def _annotate(self, found: Json, job: Json, annotations: Mapping[str, str]) -> None:
         """What others read on the job itself (behaviour.md 2.5)."""
@@ -343,17 +353,15 @@ def _values(values: ValuesSet) -> list[Json]:
 
 
 def _events(status: Json, messages: list[tuple[str, str]]) -> list[Json]:
-    """Those that there are and the new ones; what was said in the last submission is not repeated."""
+    """Those that there are and the new ones, the newest of them; what was said before is not repeated."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    events: list[Json] = list(status.get("events") or ())
-    said = {(one.get("type"), one.get("message")) for one in events}
-    for type_, message in messages:
-        if (type_, message) not in said:
-            events.append({"time": now, "type": type_, "message": message})
-    left_out = len(events) - MOST_EVENTS
-    if left_out > 0:
-        events = [*events[:MOST_EVENTS], {"time": now, "type": "Warning", "message": f"and {left_out} more"}]
-    return events
+    before: list[Json] = list(status.get("events") or ())
+    said = {(one.get("type"), one.get("message")) for one in before}
+    fresh = [(type_, message) for type_, message in messages if (type_, message) not in said]
+    if len(fresh) > MOST_EVENTS:
+        fresh = [*fresh[:MOST_EVENTS], ("Warning", f"and {len(fresh) - MOST_EVENTS} more")]
+    events = [*before, *({"time": now, "type": type_, "message": message} for type_, message in fresh)]
+    return events[-MOST_EVENTS - 1 :]
 
 
 def _job_status(state: states.JobState) -> Json:

@@ -41,7 +41,12 @@ class WorkQueue(Generic[Key]):
         return len(self._when) + len(self._busy)
 
     def add(self, key: Key, after_s: float = 0.0) -> None:
-        """Have `key` looked at in `after_s` seconds, or earlier if that was asked for already. Cost: O(log n)."""
+        """Have `key` looked at in `after_s` seconds, or earlier if that was asked for already. Cost: O(log n).
+
+        One that waits for its next try is not hurried: what failed may be what brings the news.
+        """
+        if key in self._failures and key in self._when:
+            return
         when = asyncio.get_running_loop().time() + after_s
         if key in self._busy:
             self._again[key] = min(when, self._again.get(key, when))

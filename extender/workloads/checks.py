@@ -55,9 +55,17 @@ _NEEDS = {
     "slotsPerWorker": "mpi",
 }
 _BY_KIND = "follows from the kind of the workload and from preemptible"
+_BY_POOLS = "follows from nodePools"
 _DECIDING = {
-    "annotations": {names.GPU_FRACTION_NUM_DEVICES: "gpu and gpuMemory are a share of one device"},
-    "labels": {names.PRIORITY_CLASS_LABEL: _BY_KIND, names.PREEMPTIBILITY_LABEL: _BY_KIND},
+    "annotations": {
+        names.GPU_FRACTION_NUM_DEVICES: "gpu and gpuMemory are a share of one device",
+        names.NODE_POOLS_ANNOTATION: _BY_POOLS,
+    },
+    "labels": {
+        names.PRIORITY_CLASS_LABEL: _BY_KIND,
+        names.PREEMPTIBILITY_LABEL: _BY_KIND,
+        names.NODE_POOL_LABEL: _BY_POOLS,
+    },
 }
 _OF_JOB_TYPE = {"mpiJob": "MPI", "pyTorchJob": "PyTorch"}
 

@@ -14,6 +14,9 @@ from extender.workloads import scalar, specs
 
 BLANK = "cannot be blank"
 _GPU, _MASTER_GPU = "gpu", "masterGpu"
+_OF_MASTER = {"environment": "masterEnvironment", "extendedResources": "masterExtendedResources"}
+_CLAIMS, _NO_CLAIMS = "pvcs", "masterNoPvcs"
+_UNSET = "-"  # the value of a variable that is taken from the master
 
 
 def violations(
@@ -30,6 +33,11 @@ def violations(
         if parameter.itemized:
             yield from _of_items_written(parameter, contributions, policy)
             yield from _of_items(parameter, policy, values)
+            twin = _OF_MASTER.get(name)
+            if twin is not None and twin in parameters and twin not in policy:
+                yield from _of_items_of_master(parameter, twin, contributions, policy)
+            if name == _CLAIMS and _NO_CLAIMS in parameters:
+                yield from _of_claims_of_master(parameter, policy, values)
         else:
             yield from _of_scalar(parameter, contributions, policy, defaults.get(name), values)
             if name == _GPU and _MASTER_GPU in parameters and _MASTER_GPU not in policy:
@@ -130,6 +138,29 @@ def _of_items_written(parameter: Parameter, contributions: Sequence[Json], polic
             for name in fixed:
                 if not _same_member(parameter, name, written, allowed):
                     yield f"{path}.{name}: cannot be edited"
+
+
+def _of_items_of_master(parameter: Parameter, twin: str, contributions: Sequence[Json], policy: Json) -> Iterator[str]:
+    """What the master has in place of the workers' items is held to the rules of these."""
+    written = [
+        {parameter.name: {"items": {label: _of_twin(entry) for label, entry in specs.entries(spec, twin).items()}}}
+        for spec in contributions
+    ]
+    for line in _of_items_written(parameter, written, policy):
+        yield twin + line.removeprefix(parameter.name)
+
+
+def _of_twin(entry: Any) -> Any:
+    return {"deleted": True} if specs.item(entry) == _UNSET else entry
+
+
+def _of_claims_of_master(pvcs: Parameter, policy: Json, values: ValuesSet) -> Iterator[str]:
+    """A master without claims lacks those too that nobody may remove."""
+    result = values.scalars.get(_NO_CLAIMS)
+    own = specs.policy_items(policy, pvcs)
+    kept = sorted(label for label in own if specs.rules_of(own, label).get("canRemove") is False)
+    if result is not None and result.value is True and kept:
+        yield f"{_NO_CLAIMS}: must be false, as {', '.join(kept)} cannot be removed"
 
 
 def _of_items(parameter: Parameter, policy: Json, values: ValuesSet) -> Iterator[str]:

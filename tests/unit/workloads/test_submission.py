@@ -134,3 +134,42 @@ def test_problems_of_sources_are_among_the_violations() -> None:
 )
 def test_people_are_shown_the_type_of_behaviour_4_4(kind: WorkloadKind, plain: dict[str, Any], shown: str) -> None:
     assert type_of(kind, plain) == shown
+
+
+@pytest.mark.parametrize(
+    ("master", "says"),
+    [
+        ({"masterEnvironment": {"items": {"PROXY": {"value": "-"}}}}, "masterEnvironment.PROXY: cannot be removed"),
+        ({"masterEnvironment": {"items": {"PROXY": {"value": "x"}}}}, "masterEnvironment.PROXY: cannot be edited"),
+        ({"masterEnvironment": {"items": {"OTHER": {"value": "x"}}}}, "masterEnvironment.OTHER: cannot be added"),
+        ({"masterEnvironment": {"items": {"PROXY": {"value": "http://p"}}}}, ""),
+        (
+            {"masterExtendedResources": {"items": {"rdma": {"value": {"resource": "rdma/hca", "quantity": 9}}}}},
+            "masterExtendedResources.rdma: cannot be added",
+        ),
+        ({"masterNoPvcs": {"value": True}}, "masterNoPvcs: must be false, as data cannot be removed"),
+        ({"masterNoPvcs": {"value": False}}, ""),
+    ],
+)
+def test_a_master_is_held_to_what_holds_for_its_workers(master: dict[str, Any], says: str) -> None:
+    locked = {"canEdit": False, "canRemove": False}
+    policy = {
+        "environment": {"rules": {"canAdd": False}, "items": {"PROXY": {"rules": locked, "value": "http://p"}}},
+        "extendedResources": {"rules": {"canAdd": False}},
+        "pvcs": {"items": {"data": {"rules": locked, "value": {"claimName": "c", "existingPvc": True, "path": "/d"}}}},
+    }
+    spec = {"jobType": "PyTorch", **IMAGE, **master}
+    found = violations(spec, Sources(project="team-a", policy=policy), D)
+    assert found == ((says,) if says else ())
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"annotations": {"items": {"run.ai/node-pools": {"value": "a b"}}}},
+        {"labels": {"items": {"kai.scheduler/node-pool": {"value": "a"}}}},
+    ],
+)
+def test_node_pools_are_chosen_by_their_parameter_alone(spec: dict[str, Any]) -> None:
+    (found,) = violations({**IMAGE, **spec})
+    assert found.endswith(": follows from nodePools")
