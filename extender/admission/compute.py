@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from extender.admission.subject import Scalar, Subject
 from extender.model import names
-from extender.model.amounts import format_milli
+from extender.model.amounts import format_milli, parse_quantity
 from extender.wire import pods
 from extender.workloads import parse
 from extender.workloads.objects.parts import decimal_text
@@ -62,20 +63,58 @@ def _says_gpus(subject: Subject) -> bool:
     )
 
 
-def _of_main(where: str, name: str, text: Callable[[Any], str]) -> Scalar:
-    """Of the main container. A limit without a request is the request, as the API server has it."""
+def _of_pod(where: str, name: str, text: Callable[[Any], str]) -> Scalar:
+    """Of the containers together. A default is for the main one: where that says nothing, there is an entry for it."""
 
     def read(subject: Subject) -> list[Any]:
-        resources = subject.main.get("resources") or {}
-        given = (resources.get(where) or {}).get(name)
-        if given is None and where == "requests":
-            given = (resources.get("limits") or {}).get(name)
-        return [None if given is None else text(given)]
+        total = _total(subject.spec, where, name)
+        is_open = _quantity(subject.main, where, name) is None
+        return [*([None] if is_open else []), *([] if total is None else [text(total)])]
 
     def write(subject: Subject, value: Any) -> None:
         set_resource(subject.main, where, name, str(value))
 
     return Scalar(read, write)
+
+
+def _total(spec: Json, where: str, name: str) -> Any:
+    """What a pod takes at most at a time: its containers together, or an init container, or what is said for the pod.
+
+    Init containers that go on beside the others (restartPolicy Always) count as those. None where nobody says anything;
+    what is no quantity stays as it is, for the API server to refuse.
+    """
+    inits = spec.get("initContainers") or ()
+    beside = [one for one in inits if one.get("restartPolicy") == "Always"]
+    together = _given([*(spec.get("containers") or ()), *beside], where, name)
+    alone = _given([spec, *(one for one in inits if one not in beside)], where, name)
+    for one in (*together, *alone):
+        if not _is_quantity(one):
+            return one
+    found = [(parse_quantity(one), one) for one in (*together, *alone)]
+    if len(together) > 1:
+        total = sum((amount for amount, _ in found[: len(together)]), Decimal())
+        found = [(total, format(total, "f")), *found[len(together) :]]
+    return max(found, key=lambda one: one[0], default=(0, None))[1]
+
+
+def _given(holders: list[Json], where: str, name: str) -> list[Any]:
+    found = (_quantity(one, where, name) for one in holders)
+    return [one for one in found if one is not None]
+
+
+def _quantity(holder: Json, where: str, name: str) -> Any:
+    """A limit without a request is the request, as the API server has it."""
+    resources = holder.get("resources") or {}
+    given = (resources.get(where) or {}).get(name)
+    return (resources.get("limits") or {}).get(name) if given is None and where == "requests" else given
+
+
+def _is_quantity(text: Any) -> bool:
+    try:
+        parse_quantity(text)
+    except ValueError:
+        return False
+    return True
 
 
 def set_resource(container: Json, where: str, name: str, quantity: str) -> None:
@@ -95,8 +134,8 @@ COMPUTE: dict[str, Scalar] = {
     "gpu": Scalar(_read_gpu, _write_gpu),
     "gpuMemory": Scalar(_read_gpu_memory, _write_gpu_memory),
     "migProfile": Scalar(_read_mig_profile, _write_mig_profile),
-    "cpu": _of_main("requests", "cpu", _cores),
-    "cpuLimit": _of_main("limits", "cpu", _cores),
-    "memory": _of_main("requests", "memory", str),
-    "memoryLimit": _of_main("limits", "memory", str),
+    "cpu": _of_pod("requests", "cpu", _cores),
+    "cpuLimit": _of_pod("limits", "cpu", _cores),
+    "memory": _of_pod("requests", "memory", str),
+    "memoryLimit": _of_pod("limits", "memory", str),
 }

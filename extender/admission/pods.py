@@ -28,6 +28,7 @@ class Context:
     factors:   CPU and memory for those who ask for GPUs alone.
     policies:  the administrator's, of every namespace.
     request_uid: of the review: tells pods apart that have no name yet.
+    maker:     the kind of the controller that makes the pod; "" for somebody's own.
     """
 
     namespace: str
@@ -39,6 +40,7 @@ class Context:
     factors: Factors = NO_FACTORS
     policies: policies.Lookup = policies.none
     request_uid: str = ""
+    maker: str = ""
 
 
 Fill = Callable[[Json, Context], None]
@@ -58,12 +60,6 @@ def is_bound(pod: Json) -> bool:
 def becomes_ours(pod: Json, context: Context) -> bool:
     """Whether the namespace makes a pod of another scheduler ours; one that comes with its node needs none."""
     return context.enforced and not is_bound(pod)
-
-
-def owner_kind(pod: Json) -> str:
-    """The kind of the controller that has made the pod, as its author says; "" for none."""
-    owners = pod["metadata"].get("ownerReferences") or ()
-    return next((str(one.get("kind")) for one in owners if one.get("controller")), "")
 
 
 # Fills change the pod in place; each sees what those before it did. The pod is ours, or becomes so by the first.
@@ -100,7 +96,7 @@ def take_quantities(pod: Json, context: Context) -> None:  # noqa: ARG001  a fil
 
 def apply_policy(pod: Json, context: Context) -> None:
     """What the policy of its kind gives and it leaves open. Raises RefusedError, MalformedError."""
-    policies.fill(Subject(pod), owner_kind(pod), context.namespace, context.policies)
+    policies.fill(Subject(pod), context.maker, context.namespace, context.policies)
 
 
 def add_cpu_and_memory(pod: Json, context: Context) -> None:
@@ -143,7 +139,7 @@ FILLS: tuple[Fill, ...] = (
 
 def broken_rules(pod: Json, context: Context) -> tuple[str, ...]:
     """The rules of the policy that it breaks, a line each. Raises RefusedError, MalformedError."""
-    return policies.violations(Subject(pod), owner_kind(pod), context.namespace, context.policies)
+    return policies.violations(Subject(pod), context.maker, context.namespace, context.policies)
 
 
 # Checks return the sentence for the pod's owner, "" when all is well.

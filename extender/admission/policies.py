@@ -81,7 +81,7 @@ def fill(subject: Subject, maker: str, namespace: str, lookup: Lookup) -> None:
     parameters, policy = found
     try:
         own = _own_items(parameters, policy)
-        composed = [compose(parameters, spec, None, policy) for spec in _said(subject, parameters, own, is_new=True)]
+        composed = [compose(parameters, spec, None, policy) for spec, _ in _said(subject, parameters, own, is_new=True)]
         for name, scalar_ in SCALARS.items():
             values = [one.values.scalars[name] for one in composed if name in one.values.scalars]
             given = next((one.value for one in values if one.origin is Origin.POLICY), None)
@@ -102,17 +102,16 @@ def violations(subject: Subject, maker: str, namespace: str, lookup: Lookup) -> 
     if found is None:
         return ()
     parameters, policy = found
-    policy = _with_usual(subject, parameters, policy)
     try:
         own = _own_items(parameters, policy)
-        said = _said(subject, parameters, own, is_new=False)
-        judged: list[Composed] = [compose(parameters, spec, None, policy) for spec in said]
+        said = [(spec, _with_usual(usual, policy)) for spec, usual in _said(subject, parameters, own, is_new=False)]
+        judged: list[Composed] = [compose(parameters, spec, None, whole) for spec, whole in said]
         lines = [line for one in judged for line in one.violations]
         lines += [
             f"{name}: cannot be edited"
             for name, parameter in parameters.items()
             if specs.rules_of(policy, name).get("canEdit") is False
-            if any(_lacks(spec, parameter, specs.given(policy, name)) for spec in said)
+            if any(_lacks(spec, parameter, specs.given(whole, name)) for spec, whole in said)
         ]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise _unreadable(error) from error
@@ -153,16 +152,13 @@ def _own_items(parameters: Parameters, policy: Json) -> dict[str, Json]:
     return {name: {label: one.value for label, one in items.items()} for name, items in found.items()}
 
 
-def _said(subject: Subject, parameters: Parameters, own: dict[str, Json], *, is_new: bool) -> list[Json]:
-    """What the subject says, as specs of a workload: several where its containers differ.
+def _said(subject: Subject, parameters: Parameters, own: dict[str, Json], *, is_new: bool) -> list[tuple[Json, Json]]:
+    """What the subject says, as specs of a workload: several where its containers differ. And what is usual for each.
 
     is_new: what the API server would have filled in counts as left open, for nobody can tell who wrote it.
     """
-    scalars = {}
-    for name in parameters.keys() & SCALARS.keys():
-        values = SCALARS[name].read(subject)
-        usual = SCALARS[name].usual(subject) if is_new else None
-        scalars[name] = [None if value == usual else value for value in values]
+    read = {name: SCALARS[name].read(subject) for name in parameters.keys() & SCALARS.keys()}
+    usual = {name: SCALARS[name].usual(subject) for name in read}
     items = {
         name: {
             "items": {label: {"value": value} for label, value in ITEMS[name].read(subject, own.get(name, {})).items()}
@@ -170,20 +166,31 @@ def _said(subject: Subject, parameters: Parameters, own: dict[str, Json], *, is_
         for name in parameters.keys() & ITEMS.keys()
     }
     found = []
-    for number in range(max(map(len, scalars.values()), default=1)):
-        said = {name: values[min(number, len(values) - 1)] for name, values in scalars.items()}
-        found.append({**{name: {"value": value} for name, value in said.items() if value is not None}, **items})
+    for number in range(max(map(len, read.values()), default=1)):
+        here = {name: _entry(values, number) for name, values in usual.items()}
+        said = {name: _entry(values, number) for name, values in read.items()}
+        given = {
+            name: {"value": value}
+            for name, value in said.items()
+            if value is not None and not (is_new and value == here[name])
+        }
+        found.append(({**given, **items}, here))
     return found
 
 
-def _with_usual(subject: Subject, parameters: Parameters, policy: Json) -> Json:
+def _entry(values: list[Any], number: int) -> Any:
+    """The last one stands for all that follow."""
+    return values[min(number, len(values) - 1)]
+
+
+def _with_usual(usual: Json, policy: Json) -> Json:
     """Where a policy has no default of what the API server fills in, that is it: else nobody could keep the rule."""
-    usual = {
-        name: SCALARS[name].usual(subject)
-        for name in parameters.keys() & SCALARS.keys() & policy.keys()
-        if specs.given(policy, name) is None
+    added = {
+        name: {**policy[name], "value": value}
+        for name, value in usual.items()
+        if value is not None and name in policy and specs.given(policy, name) is None
     }
-    return policy | {name: {**policy[name], "value": value} for name, value in usual.items() if value is not None}
+    return policy | added
 
 
 def _lacks(said: Json, parameter: Parameter, locked: Any) -> bool:

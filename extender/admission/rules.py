@@ -31,6 +31,7 @@ def mutate(review: Review, context: Context) -> Answer:
         return NOTHING
     # One that names another scheduler was judged by nobody, whoever has made it; nor was its template.
     is_forced = not pods.is_ours(pod)
+    context = replace(context, maker=makers.maker(review))
     if not is_forced:
         context = _judging(review, context)
     filled = copy.deepcopy(pod)
@@ -53,6 +54,7 @@ def validate(review: Review, context: Context) -> Answer:
     pod = _new_pod(review)
     if pod is None or not pods.is_ours(pod):
         return NOTHING
+    context = replace(context, maker=makers.maker(review))
     refusals = tuple(filter(None, (check(pod, context) for check in pods.CHECKS)))
     return _refusals(lambda: (*refusals, *pods.broken_rules(pod, _judging(review, context))))
 

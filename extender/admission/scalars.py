@@ -37,7 +37,7 @@ def _flag(of: Callable[[Subject], Json], key: str) -> Scalar:
         if value:
             of(subject)[key] = True
 
-    return Scalar(lambda subject: [of(subject).get(key) or None], write, usual=lambda _: False)
+    return Scalar(lambda subject: [of(subject).get(key) or None], write, usual=lambda _: [False])
 
 
 def _words(key: str) -> Scalar:
@@ -49,12 +49,36 @@ def _words(key: str) -> Scalar:
     return Scalar(lambda subject: [shlex.join(map(str, subject.main.get(key) or ())) or None], write)
 
 
-def _write_pull_policy(subject: Subject, value: Any) -> None:
-    subject.main["imagePullPolicy"] = value
+def _read_images(subject: Subject) -> list[Any]:
+    """Of every container: what a policy allows to run holds for whatever runs beside the program, and before it."""
+    return [one.get("image") or None for one in subject.containers] or [None]
 
 
-def _usual_pull_policy(subject: Subject) -> str:
-    reference, _, digest = str(subject.main.get("image") or "").partition("@")
+def _write_images(subject: Subject, value: Any) -> None:
+    for one in subject.containers:
+        if not one.get("image"):
+            one["image"] = value
+
+
+def _read_pull_policies(subject: Subject) -> list[Any]:
+    return [one.get("imagePullPolicy") or None for one in subject.containers] or [None]
+
+
+def _write_pull_policies(subject: Subject, value: Any) -> None:
+    for one in subject.containers:
+        if (one.get("imagePullPolicy") or None) in (None, _usual_pull_policy(one)):
+            one["imagePullPolicy"] = value
+
+
+def _usual_pull_policies(subject: Subject) -> list[Any]:
+    return [_usual_pull_policy(one) for one in subject.containers] or [None]
+
+
+def _usual_pull_policy(container: Json) -> Any:
+    """Before there is an image nobody has chosen how it is pulled, whatever stands there."""
+    if not container.get("image"):
+        return container.get("imagePullPolicy")
+    reference, _, digest = str(container["image"]).partition("@")
     tag = reference.rpartition("/")[2].partition(":")[2]
     return "Always" if tag == "latest" or not (tag or digest) else "IfNotPresent"
 
@@ -64,7 +88,7 @@ def _write_retries(subject: Subject, value: Any) -> None:
 
 
 def _of_job(key: str, usual: int, write: Callable[[Subject, Any], None]) -> Scalar:
-    return Scalar(lambda subject: [subject.workload.get(key)], write, usual=lambda _: usual)
+    return Scalar(lambda subject: [subject.workload.get(key)], write, usual=lambda _: [usual])
 
 
 def _leave(_: Subject, __: Any) -> None:
@@ -105,10 +129,9 @@ OF_WORKLOADS: dict[str, Scalar] = {
     "parallelism": _of_job("parallelism", 1, _leave),
 }
 SCALARS: dict[str, Scalar] = {
-    "image": _text(_main, "image"),
-    "imagePullPolicy": Scalar(
-        lambda subject: [subject.main.get("imagePullPolicy") or None], _write_pull_policy, usual=_usual_pull_policy
-    ),
+    # Before the image is written: what is usual is read of that.
+    "imagePullPolicy": Scalar(_read_pull_policies, _write_pull_policies, usual=_usual_pull_policies),
+    "image": Scalar(_read_images, _write_images),
     "command": _words("command"),
     "arguments": _words("args"),
     "workingDir": _text(_main, "workingDir"),

@@ -1,8 +1,8 @@
 """Whose values a policy judges: a pod, or a workload with a pod template, and how one of their values is read.
 
 A reader gives what is said, one entry for each that differs: a value, or None for "left open". Most have one entry.
-What each container says of security is one entry each, so that a rule holds for all of them. A writer puts a value
-where it is left open, and nowhere else; what is read of it afterwards is that value.
+What each container says of its image and of security is one entry each, so that a rule holds for all of them. A writer
+puts a value where it is left open, and nowhere else; what is read of it afterwards is that value.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ class Subject:
         self.pod["metadata"] = {**(self.pod.get("metadata") or {}), which: marks}
 
 
-def _nothing(_: Subject) -> Any:
-    return None
+def _nothing(_: Subject) -> list[Any]:
+    return [None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +77,13 @@ class Scalar:
     """A single value.
 
     read: what is said, None for what is left open. write: `value` wherever it is left open, in place.
-    usual: what the API server takes for left open, where it does. is_permissive: left open is as good as true.
+    usual: what the API server takes for left open, where it does: of each entry, or one of them all.
+    is_permissive: left open is as good as true.
     """
 
     read: Callable[[Subject], list[Any]]
     write: Callable[[Subject, Any], None]
-    usual: Callable[[Subject], Any] = _nothing
+    usual: Callable[[Subject], list[Any]] = _nothing
     is_permissive: bool = False
 
 

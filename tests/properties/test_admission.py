@@ -138,7 +138,7 @@ CONTEXTS = st.fixed_dictionaries(
     },
 )
 CONTAINERS = st.fixed_dictionaries(
-    {"name": st.just("c"), "image": st.sampled_from(["x", "x:1"])},
+    {"name": st.just("c"), "image": st.sampled_from(["x", "x:1", ""])},
     optional={
         "imagePullPolicy": st.sampled_from(["Always", "IfNotPresent", "Never"]),
         "command": st.just(["run", "it all"]),
@@ -156,6 +156,7 @@ TALKING_PODS = st.fixed_dictionaries(
         "spec": st.fixed_dictionaries(
             {"schedulerName": st.just("runai-scheduler"), "containers": st.lists(CONTAINERS, min_size=1, max_size=2)},
             optional={
+                "initContainers": st.lists(CONTAINERS, max_size=2),
                 "nodeSelector": st.just({"zone": "a"}),
                 "tolerations": st.just([{"key": "k", "operator": "Exists"}]),
                 "hostNetwork": st.booleans(),
@@ -198,13 +199,15 @@ def test_a_policy_adds_once_and_keeps_what_was_said(pod: Any, spec: Any) -> None
     context = judged_by(spec)
     done = filled(pod, context)
     assert filled(done, context) == done
-    for container, was in zip(done["spec"]["containers"], pod["spec"]["containers"], strict=True):
+    of_each = ("containers", "initContainers")
+    boxes, given_boxes = ([one for key in of_each for one in of["spec"].get(key, ())] for of in (done, pod))
+    for container, was in zip(boxes, given_boxes, strict=True):
         usual = "Always" if was["image"] == "x" else "IfNotPresent"
-        if was.get("imagePullPolicy") in (usual, None):  # nobody can tell who said it
+        if was.get("imagePullPolicy") in (usual, None) or not was["image"]:  # nobody can tell who said it
             container.pop("imagePullPolicy", None)
             was = {key: value for key, value in was.items() if key != "imagePullPolicy"}
-        assert is_kept({key: value for key, value in was.items() if value is not False}, container)
-    rest = {key: value for key, value in pod["spec"].items() if key != "containers" and value is not False}
+        assert is_kept({key: value for key, value in was.items() if value not in (False, "")}, container)
+    rest = {key: value for key, value in pod["spec"].items() if key not in of_each and value is not False}
     assert is_kept(rest, done["spec"])
     assert is_kept(pod["metadata"], done["metadata"])
 

@@ -342,6 +342,108 @@ def test_refusals(case: str) -> None:
     assert refusals(given, policy(spec)) == lines
 
 
+def box(name: str, image: str = "x:1", *, cpu: str = "", **given: Any) -> Json:
+    return {"name": name, "image": image, **({"resources": {"requests": {"cpu": cpu}}} if cpu else {}), **given}
+
+
+ONLY_X: Json = {"image": {"rules": {"options": [{"value": "x:1"}]}}}
+LOCKED_IMAGE: Json = {"image": {"rules": LOCKED, "value": "x:1"}}
+ALWAYS: Json = {"imagePullPolicy": {"rules": {"options": [{"value": "Always"}]}}}
+NO_OPTION = ("image: must be a valid value (one of: x:1)",)
+TOO_MUCH = ("cpu: must be no greater than 4",)
+
+
+@pytest.mark.parametrize("where", ["containers", "initContainers"])
+@pytest.mark.parametrize(
+    ("spec", "beside", "lines"),
+    [
+        (ONLY_X, box("b", "evil:1"), NO_OPTION),
+        (ONLY_X, box("b"), ()),
+        (LOCKED_IMAGE, box("b", "evil:1"), ("image: cannot be edited",)),
+        (LOCKED_IMAGE, box("b"), ()),
+        (LOCKED_IMAGE, box("b", ""), ()),
+        (ALWAYS, box("b", imagePullPolicy="Never"), ("imagePullPolicy: must be a valid value (one of: Always)",)),
+        (ALWAYS, box("b", imagePullPolicy="Always"), ()),
+    ],
+)
+def test_images_are_those_of_every_container(spec: Json, beside: Json, lines: tuple[str, ...], where: str) -> None:
+    made = pod(box("a", imagePullPolicy="Always"))
+    made["spec"][where] = [*made["spec"].get(where, ()), beside]
+    assert refusals(made, policy(spec)) == lines
+    assert refusals(job(made), policy(spec), kind="Job.batch") == lines
+
+
+def test_every_container_without_an_image_gets_the_policys_and_no_other() -> None:
+    made = pod(box("a", ""), box("b", "y:1"), initContainers=[box("i", "")])
+    done = filled(made, policy({"image": {"value": "x:1"}}))["spec"]
+    images = [one["image"] for one in (*done["containers"], *done["initContainers"])]
+    assert images == ["x:1", "y:1", "x:1"]
+
+
+def test_what_is_usual_to_pull_is_so_for_each_image() -> None:
+    made = pod(box("a", "x", imagePullPolicy="Always"), box("b", "y:1", imagePullPolicy="IfNotPresent"))
+    assert refusals(made, policy({"imagePullPolicy": {"rules": LOCKED}})) == ()
+    odd = pod(box("a", "x", imagePullPolicy="Always"), box("b", "y:1", imagePullPolicy="Always"))
+    assert refusals(odd, policy({"imagePullPolicy": {"rules": LOCKED}})) == ("imagePullPolicy: cannot be edited",)
+    done = filled(made, policy({"imagePullPolicy": {"value": "Never"}}))
+    assert [one["imagePullPolicy"] for one in done["spec"]["containers"]] == ["Never", "Never"]
+    # One that has no image yet: what stands there is of no image.
+    open_ = pod(box("a", "", imagePullPolicy="IfNotPresent"), box("b", "y:1", imagePullPolicy="Always"))
+    done = filled(open_, policy({"image": {"value": "x"}, "imagePullPolicy": {"value": "Never"}}))
+    assert [one["imagePullPolicy"] for one in done["spec"]["containers"]] == ["Never", "Always"]
+
+
+CPU_AT_MOST: dict[str, tuple[Json, tuple[str, ...]]] = {
+    "a sidecar": (pod(box("a", cpu="1"), box("b", cpu="64")), TOO_MUCH),
+    "together": (pod(box("a", cpu="2500m"), box("b", cpu="1600m")), TOO_MUCH),
+    "just as much": (pod(box("a", cpu="2500m"), box("b", cpu="1500m")), ()),
+    "beside one that says nothing": (pod(box("a"), box("b", cpu="64")), TOO_MUCH),
+    "by its limit": (pod(box("a"), {"name": "b", "resources": {"limits": {"cpu": "64"}}}), TOO_MUCH),
+    "an init container": (pod(box("a", cpu="1"), initContainers=[box("i", cpu="5")]), TOO_MUCH),
+    "one after the other": (pod(box("a", cpu="4"), initContainers=[box("i", cpu="3"), box("j", cpu="4")]), ()),
+    "one that goes on": (pod(box("a", cpu="2"), initContainers=[box("i", cpu="3", restartPolicy="Always")]), TOO_MUCH),
+    "of the pod": (pod(box("a", cpu="1"), resources={"requests": {"cpu": "64"}}), TOO_MUCH),
+    "no number": (
+        pod(box("a", cpu="1"), box("b", cpu="much")),
+        ("cpu request is not a quantity", "cpu: must be a quantity"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CPU_AT_MOST)
+def test_cpu_is_that_of_the_containers_together(case: str) -> None:
+    made, lines = CPU_AT_MOST[case]
+    assert refusals(made, policy({"cpu": {"rules": {"max": "4"}}})) == lines
+
+
+def test_memory_and_limits_are_those_of_the_containers_together() -> None:
+    half = {"resources": {"limits": {"cpu": "1", "memory": "1500Mi"}}}
+    made = pod(box("a", **half), box("b", **half))
+    spec = {name: {"rules": {"max": most}} for name, most in (("memory", "2Gi"), ("memoryLimit", "2Gi"))}
+    assert refusals(made, policy({**spec, "cpuLimit": {"rules": {"max": "1"}}})) == (
+        "cpuLimit: must be no greater than 1",
+        "memory: must be no greater than 2Gi",
+        "memoryLimit: must be no greater than 2Gi",
+    )
+    assert refusals(made, policy({"memory": {"rules": {"max": "3000Mi"}}})) == ()
+    # Each of them is a quantity that Kubernetes takes, and their sum is none.
+    vast = {"resources": {"requests": {"memory": "3Ei"}}}
+    assert refusals(pod(box("a", **vast), box("b", **vast)), policy({"memory": {"rules": {"max": "2Gi"}}})) == (
+        "memory: must be a quantity",
+    )
+
+
+def test_a_default_of_cpu_is_for_the_main_container_and_counts_with_what_others_say() -> None:
+    spec = {"cpu": {"value": "3", "rules": {"max": "4"}}}
+    for side, lines in (("1", ()), ("2", TOO_MUCH)):
+        made = pod(box("a"), box("b", cpu=side))
+        assert main_of(filled(made, policy(spec)))["resources"] == {"requests": {"cpu": "3"}}
+        assert refusals(made, policy(spec)) == lines
+    locked = policy({"cpu": {"value": "3", "rules": LOCKED}})
+    assert refusals(pod(box("a"), box("b", cpu="1")), locked) == ("cpu: cannot be edited",)
+    assert refusals(pod(box("a"), box("b")), locked) == ()
+
+
 def test_what_a_job_says_beside_its_template_is_judged() -> None:
     spec = {"parallelism": {"rules": {"max": 2}}, "completions": {"rules": LOCKED, "value": 4}}
     given = job(parallelism=3, completions=1)
@@ -529,7 +631,21 @@ def test_pods_of_what_nobody_has_judged_are_judged() -> None:
     mine = owned("Job", "example.com/v1")
     assert refusals(mine, limit(1), **CONTROLLER) == ("gpu: must be no greater than 1",)
     operator = owned("PyTorchJob", "kubeflow.org/v1")
-    assert refusals(operator, limit(1, kind=DISTRIBUTED)) == ("gpu: must be no greater than 1",)
+    account: Json = {"groups": ("system:serviceaccounts", "system:serviceaccounts:kubeflow")}
+    assert refusals(operator, limit(1, kind=DISTRIBUTED), **account) == ("gpu: must be no greater than 1",)
+
+
+@pytest.mark.parametrize("by", ["PyTorchJob", "StatefulSet", "Deployment"])
+def test_an_owner_reference_of_ones_own_leads_to_no_other_policy(by: str) -> None:
+    mine = owned(by, "kubeflow.org/v1")
+    elsewhere = [limit(8, kind=kind) for kind in (DISTRIBUTED, INTERACTIVE, INFERENCE)]
+    for account in ({}, {"user": "alice", "groups": ("team",)}, {"groups": (f"system:serviceaccounts:{HERE}",)}):
+        assert refusals(mine, limit(1), *elsewhere, **account) == ("gpu: must be no greater than 1",)
+    for account in (CONTROLLER, {"groups": ("system:masters",)}):
+        assert refusals(mine, limit(1), *elsewhere, **account) == ()
+    # Said by the priority class, it is so whoever owns it.
+    build = owned(by, "kubeflow.org/v1", priorityClassName="build")
+    assert refusals(build, limit(1), limit(2, kind=INTERACTIVE)) == ("gpu: must be no greater than 2",)
 
 
 def test_pods_that_their_namespace_makes_ours_are_judged_whoever_makes_them() -> None:
