@@ -70,7 +70,7 @@ class NodeLedger:
         self.cpu_milli += pod.cpu_milli
         self.memory_mib += pod.memory_mib
         if pod.reserves is not None and placement.devices:
-            self._arrange(placement.devices[0])
+            self._arrange(placement.devices[0][0])
             return
         share = pod.gpu.share_on(self.gpu_memory_mib)
         milli = GPU if share is None else share
@@ -95,7 +95,7 @@ class NodeLedger:
         self.memory_mib -= pod.memory_mib
         if pod.reserves is not None and placement.devices:
             self._give_up(uid, placement.devices[0][0])
-            self._arrange(placement.devices[0])
+            self._arrange(placement.devices[0][0])
             return
         for index, _ in placement.devices:
             sharers = self.devices[index]
@@ -111,23 +111,23 @@ class NodeLedger:
             else:
                 del self.mig[resource]
 
-    def _arrange(self, device: tuple[int, str]) -> None:
+    def _arrange(self, index: int) -> None:
         """Of the pods that reserve a device, the first by name holds it for its sharers; each other holds one more,
         which one nobody knows.
         """
-        index, group = device
+        # Each with its own group: they differ where a device has been given up and opened again.
         claiming = sorted(
-            (pod.name, pod.uid)
+            (pod.name, pod.uid, seat.devices[0][1])
             for pod, seat in self.pods.values()
             if pod.reserves is not None and seat.devices and seat.devices[0][0] == index
         )
-        for _, uid in claiming:
+        for _, uid, _ in claiming:
             self._give_up(uid, index)
-        for _, uid in claiming[:1]:
+        for _, uid, group in claiming[:1]:
             self._reserving[index] = uid
             self.devices.setdefault(index, {})[uid] = (0, group)
             self._held.setdefault(index, 0)
-        self.unindexed.update((uid, 1) for _, uid in claiming[1:])
+        self.unindexed.update((uid, 1) for _, uid, _ in claiming[1:])
 
     def _give_up(self, uid: PodUID, index: int) -> None:
         self.unindexed.pop(uid, None)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from extender.cluster.audit import check
 from extender.cluster.picture import Picture
 from extender.model.names import NodeName
 from tests.builders import free, gpus_held, held, is_sound, node, offer, placement_of, pod, reservation, world
@@ -132,3 +135,20 @@ def test_where_gpus_are_not_shared_a_new_request_is_none_and_an_old_one_stays() 
     assert answer.verdict.message == (
         "attempting to create a pod runai-team-a/new with gpu sharing request, while GPU sharing is disabled"
     )
+
+
+@pytest.mark.parametrize("order", [("aa", "bb"), ("bb", "aa")])
+def test_two_groups_reserve_one_number_for_a_while_and_each_keeps_its_own(order: tuple[str, str]) -> None:
+    """A device that was given up is opened again before the old reservation has gone: seen after a pause of the API."""
+    picture = world(node("n1", gpus=2))
+    for group in order:
+        picture.upsert_pod(reservation(group, "n1"))
+        assert check(picture) == []
+    ledger = picture.ledger(NodeName("n1"))
+    assert ledger is not None
+    assert ledger.group_of(0) == "aa"
+    picture.delete_pod(reservation("aa", "n1").uid)
+    assert check(picture) == []
+    assert ledger.group_of(0) == "bb"
+    picture.delete_pod(reservation("bb", "n1").uid)
+    assert check(picture) == []
