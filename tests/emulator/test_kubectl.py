@@ -258,6 +258,10 @@ async def test_evicting_by_drain(kubectl: Kubectl, api, pod) -> None:
     draining = asyncio.create_task(kubectl("drain", "n1", "--force", "--timeout=10s"))
     watch = await api.watch("/api/v1/namespaces/default/pods")
     await watch.take(1)
+    # As the API server does it: first why the pod goes, then that it goes.
+    told = (await watch.next())[1]
+    assert [one["type"] for one in told["status"]["conditions"] if one["status"] == "True"] == ["DisruptionTarget"]
+    assert "deletionTimestamp" not in told["metadata"]
     assert (await watch.next())[1]["metadata"]["deletionGracePeriodSeconds"] == 30
     # The kubelet's last word.
     await api.delete("/api/v1/namespaces/default/pods/p", gracePeriodSeconds="0")
