@@ -30,7 +30,6 @@ Json = dict[str, Any]
 Key = tuple[str, str]  # namespace, name
 
 _NAMES_TAKEN = 50  # by pods of others: then something is wrong, and it is tried again later
-_TICK_S = 0.5
 _WRITES = 16  # at a time, for one job
 
 log = logs.get("runaijobs")
@@ -55,20 +54,7 @@ class RunaiJobs:
 
     async def run(self) -> None:
         """Work until cancelled. Not before both first lists are in: a job may look as if it had no pods."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._queue.run())
-            tasks.create_task(self._begin_when_active())
-
-    async def _begin_when_active(self) -> None:
-        """What happened while another replica was active, nobody has put on the queue."""
-        was_active = False
-        while True:
-            is_active = self._is_active()
-            if is_active and not was_active:
-                for key in self._jobs:
-                    self._queue.add(key)
-            was_active = is_active
-            await asyncio.sleep(_TICK_S)
+        await self._queue.run_when(self._is_active, lambda: self._jobs)
 
     # What the watches bring.
 

@@ -24,9 +24,10 @@ Json = dict[str, Any]
 _API = f"/apis/{names.RUN_AI_GROUP}/{STORED}"
 
 
-def workload_path(kind: WorkloadKind, namespace: str, name: str = "") -> str:
+def workload_path(kind: WorkloadKind, namespace: str, name: str = "", *, version: str = STORED) -> str:
     """Where the API server serves workloads of a kind, or one of them."""
-    return f"{_API}/namespaces/{namespace}/{kind.workloads}" + (f"/{name}" if name else "")
+    collection = f"/apis/{names.RUN_AI_GROUP}/{version}/namespaces/{namespace}/{kind.workloads}"
+    return f"{collection}/{name}" if name else collection
 
 
 def policies_path(kind: WorkloadKind, namespace: str) -> str:

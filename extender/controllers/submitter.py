@@ -37,7 +37,7 @@ from extender.wire.workloads import STORED, parameters
 from extender.workloads import naming
 from extender.workloads.objects import Backend, Images, Submission, render
 from extender.workloads.objects.references import is_concealed, revealed
-from extender.workloads.submission import Sources, job_type_of, judge
+from extender.workloads.submission import Judged, Sources, job_type_of, judge
 
 Json = dict[str, Any]
 
@@ -141,9 +141,13 @@ class Submitter:
         """The claim with the secrets that it does not keep, as they are written now."""
         if not is_concealed(claim.values):
             return claim
-        namespace, spec = workload["metadata"]["namespace"], workload.get("spec") or {}
-        judged = judge(kind, parameters(kind), namespace, spec, await read_sources(self._client, kind, namespace, spec))
+        _, judged = await self._judged(kind, workload)
         return replace(claim, values=revealed(claim.values, judged.values))
+
+    async def _judged(self, kind: WorkloadKind, workload: Json) -> tuple[Sources, Judged]:
+        namespace, spec = workload["metadata"]["namespace"], workload.get("spec") or {}
+        sources = await read_sources(self._client, kind, namespace, spec)
+        return sources, judge(kind, parameters(kind), namespace, spec, sources)
 
     async def _claimed(self, workload: Json) -> Claim | None:
         metadata = workload["metadata"]
@@ -156,8 +160,7 @@ class Submitter:
     async def _begin(self, kind: WorkloadKind, workload: Json) -> tuple[Outcome, list[Json]]:
         """Judge it and claim a name: the objects to make, or an outcome that says why there are none."""
         namespace, spec = workload["metadata"]["namespace"], workload.get("spec") or {}
-        sources = await read_sources(self._client, kind, namespace, spec)
-        judged = judge(kind, parameters(kind), namespace, spec, sources)
+        sources, judged = await self._judged(kind, workload)
         outcome = Outcome(
             messages=[("Warning", one) for one in sources.warnings], values=judged.values, sources=sources
         )

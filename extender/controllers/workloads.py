@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -97,15 +96,7 @@ class WorkloadController:
 
     async def run(self) -> None:
         """Submit and follow until cancelled; call it when the reflectors have synced."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._queue.run())
-            active = False
-            while True:
-                if self._is_active() and not active:
-                    for key in self._workloads:
-                        self._queue.add(key)
-                active = self._is_active()
-                await asyncio.sleep(_CALM_S)
+        await self._queue.run_when(self._is_active, lambda: self._workloads)
 
     # What the watches bring.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
 from extender import logs
@@ -13,6 +13,7 @@ from extender.errors import ApiError
 Key = TypeVar("Key", bound=Hashable)
 
 _FIRST_RETRY_S = 0.5
+_TURN_S = 0.5  # between two looks whether it is our turn
 _LONGEST_RETRY_S = 60.0
 
 log = logs.get("workqueue")
@@ -61,6 +62,19 @@ class WorkQueue(Generic[Key]):
         async with asyncio.TaskGroup() as group:
             for _ in range(self._workers):
                 group.create_task(self._work())
+
+    async def run_when(self, is_active: Callable[[], bool], keys: Callable[[], Iterable[Key]]) -> None:
+        """`run`, and whenever our turn begins add all `keys`: what happened in another replica's turn, nobody added."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.run())
+            was_active = False
+            while True:
+                active = is_active()
+                if active and not was_active:
+                    for key in keys():
+                        self.add(key)
+                was_active = active
+                await asyncio.sleep(_TURN_S)
 
     async def _work(self) -> None:
         while True:

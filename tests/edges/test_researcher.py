@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from extender.cli.researcher import cli
 from extender.cli.runai import submission
-from extender.cli.runai.workloads import workloads_path
+from extender.controllers.submissions import workload_path
 from extender.emulator.cluster import EmbeddedCluster
 from extender.errors import UnauthorizedError
 from extender.model.workload import WorkloadKind
@@ -175,12 +175,12 @@ def submitted(job: str) -> Json:
 
 async def submitted_as(cluster: EmbeddedCluster, kind: WorkloadKind, name: str, job: str) -> None:
     await cluster.apply([made(kind, name, image={"value": "i"})])
-    path = workloads_path(kind, "runai-team-a", name)
+    path = workload_path(kind, "runai-team-a", name)
     await cluster.client.patch(f"{path}/status", {"status": submitted(job)})
 
 
 async def names_left(cluster: EmbeddedCluster, kind: WorkloadKind) -> list[str]:
-    left, _ = await cluster.client.list(workloads_path(kind, "runai-team-a"))
+    left, _ = await cluster.client.list(workload_path(kind, "runai-team-a"))
     return sorted(one["metadata"]["name"] for one in left)
 
 
@@ -236,7 +236,7 @@ async def test_a_job_that_no_workload_speaks_of_is_deleted_if_it_is_ours(
 ) -> None:
     training = WorkloadKind.TRAINING
     await cluster.apply([made(training, "owner", image={"value": "i"})])
-    owner = await cluster.client.get(workloads_path(training, "runai-team-a", "owner"))
+    owner = await cluster.client.get(workload_path(training, "runai-team-a", "owner"))
     reference = {
         "apiVersion": owner["apiVersion"],
         "kind": owner["kind"],
@@ -281,7 +281,7 @@ async def controlled(cluster: EmbeddedCluster, kind: WorkloadKind, status: Json)
     async def control() -> None:
         while True:
             for one in await names_left(cluster, kind):
-                path = workloads_path(kind, "runai-team-a", one)
+                path = workload_path(kind, "runai-team-a", one)
                 await cluster.client.patch(f"{path}/status", {"status": status})
             await asyncio.sleep(0.02)
 
@@ -304,7 +304,7 @@ async def test_a_job_is_submitted(cluster: EmbeddedCluster, terminal: Terminal) 
     )
     [name] = await names_left(cluster, TRAINING)
     assert re.fullmatch(f"job-0-{STAMP}", name)
-    made = await cluster.client.get(workloads_path(TRAINING, "runai-team-a", name))
+    made = await cluster.client.get(workload_path(TRAINING, "runai-team-a", name))
     assert made["metadata"]["labels"] == {"PreviousJob": "true"}
     assert made["spec"] == {
         "image": {"value": "ubuntu"},

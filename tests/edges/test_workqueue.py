@@ -100,3 +100,27 @@ async def test_one_that_fails_comes_again_later_each_time_whatever_is_added(monk
     assert gaps[0] >= 0.05
     assert gaps[1] >= 0.1
     assert gaps[2] >= 0.2
+
+
+async def test_when_our_turn_begins_all_keys_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workqueue, "_TURN_S", 0.01)
+    seen: list[str] = []
+    active = False
+
+    async def handle(key: str) -> None:
+        seen.append(key)
+
+    queue = WorkQueue(handle, name="test")
+    task = asyncio.create_task(queue.run_when(lambda: active, lambda: ["a", "b"]))
+    try:
+        await asyncio.sleep(0.05)
+        assert seen == []
+        for turn in (1, 2):
+            active = True
+            await until(lambda turn=turn: len(seen) == 2 * turn)  # type: ignore[misc]
+            active = False
+            await asyncio.sleep(0.05)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert sorted(seen) == ["a", "a", "b", "b"]

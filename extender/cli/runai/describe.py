@@ -25,7 +25,8 @@ from extender.cli.runai.session import (
     kind_of,
     run,
 )
-from extender.cli.runai.workloads import GLOBAL, find_workload, workloads_path
+from extender.cli.runai.workloads import GLOBAL, find_workload
+from extender.controllers.submissions import workload_path
 from extender.errors import MalformedError
 from extender.kube.client import KubeClient
 from extender.model.workload import WorkloadKind
@@ -113,7 +114,7 @@ async def _read(
     namespace, workload = await find_workload(client, kind, place, name)
     wanted = version or written_version(workload)
     if wanted != STORED:
-        workload = await client.get(workloads_path(kind, namespace, name, version=wanted))
+        workload = await client.get(workload_path(kind, namespace, name, version=wanted))
     return namespace, workload
 
 

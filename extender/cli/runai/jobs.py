@@ -10,7 +10,8 @@ import typer
 from extender.cli.runai.describe import parse_status
 from extender.cli.runai.description import describe_job
 from extender.cli.runai.session import KubeconfigOption, Place, ProjectOption, connect, fail, find_place, run
-from extender.cli.runai.workloads import every_workload, is_name, workloads_path
+from extender.cli.runai.workloads import every_workload, is_name
+from extender.controllers.submissions import workload_path
 from extender.errors import ApiError, NotFoundError
 from extender.kube.client import KubeClient
 from extender.model.names import RUN_AI_GROUP, SCHEDULER_NAME
@@ -99,7 +100,7 @@ async def _find(client: KubeClient, namespace: str, name: str) -> str | None:
         owners = found["metadata"].get("ownerReferences") or ()
         for owner in owners:
             if owner["kind"] in _KINDS:
-                return workloads_path(_KINDS[owner["kind"]], namespace, owner["name"])
+                return workload_path(_KINDS[owner["kind"]], namespace, owner["name"])
         template = ((found.get("spec") or {}).get("template") or {}).get("spec") or {}
         if not owners and template.get("schedulerName") == SCHEDULER_NAME:
             return path
@@ -112,7 +113,7 @@ def _job_of(workload: Json) -> str:
 
 def _path(workload: Json) -> str:
     metadata = workload["metadata"]
-    return workloads_path(_KINDS[workload["kind"]], metadata["namespace"], metadata["name"])
+    return workload_path(_KINDS[workload["kind"]], metadata["namespace"], metadata["name"])
 
 
 def _missing(name: str, place: Place) -> str:

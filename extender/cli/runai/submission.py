@@ -15,8 +15,7 @@ from extender.cli.runai.description import shown
 from extender.cli.runai.jobs import job_names
 from extender.cli.runai.output import ruled, table
 from extender.cli.runai.session import Place
-from extender.cli.runai.workloads import workloads_path
-from extender.controllers.submissions import read_sources
+from extender.controllers.submissions import read_sources, workload_path
 from extender.errors import ConfigError, ConflictError, RefusedError, UnauthorizedError
 from extender.kube.client import KubeClient
 from extender.model.names import RUN_AI_GROUP
@@ -124,7 +123,7 @@ async def _create(client: KubeClient, kind: WorkloadKind, workload: Json) -> Jso
         name = metadata["name"] if number == 1 else f"{metadata['name']}-{number}"
         try:
             return await client.create(
-                workloads_path(kind, metadata["namespace"]), {**workload, "metadata": {**metadata, "name": name}}
+                workload_path(kind, metadata["namespace"]), {**workload, "metadata": {**metadata, "name": name}}
             )
         except ConflictError:
             continue
@@ -134,7 +133,7 @@ async def _create(client: KubeClient, kind: WorkloadKind, workload: Json) -> Jso
 async def _outcome(client: KubeClient, kind: WorkloadKind, made: Json) -> WorkloadStatus:
     """The status once there is an outcome, or after a while without one."""
     metadata = made["metadata"]
-    path = workloads_path(kind, metadata["namespace"], metadata["name"])
+    path = workload_path(kind, metadata["namespace"], metadata["name"])
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _WAIT_S
     status = parse_status(made)

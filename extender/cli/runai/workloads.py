@@ -22,11 +22,12 @@ from extender.cli.runai.session import (
     kind_of,
     run,
 )
+from extender.controllers.submissions import workload_path
 from extender.errors import ConfigError, NotFoundError, UnauthorizedError
 from extender.kube.client import KubeClient
-from extender.model.names import RUN_AI_GROUP, SYSTEM_NAMESPACE
+from extender.model.names import SYSTEM_NAMESPACE
 from extender.model.workload import WorkloadKind
-from extender.wire.workloads import STORED
+from extender.workloads.submission import TEMPLATE, usage
 
 Json = dict[str, Any]
 
@@ -50,7 +51,7 @@ def list_workloads(
         kind = kind_of(interactive=interactive, inference=inference, distributed=distributed, deployment=deployment)
         async with await connect(kubeconfig) as client:
             place = await find_place(client, project, kubeconfig)
-            own, _ = await client.list(workloads_path(kind, place.namespace))
+            own, _ = await client.list(workload_path(kind, place.namespace))
             return rendered(place, own, await _templates_of_all(client, kind))
 
     typer.echo(run(listed()), nl=False)
@@ -62,19 +63,9 @@ def rendered(place: Place, own: list[Json], templates: list[Json]) -> str:
     return table([_COLUMNS, *rows], first_gap=_FIRST_GAP)
 
 
-def workloads_path(kind: WorkloadKind, namespace: str, name: str | None = None, *, version: str = STORED) -> str:
-    """The path of a collection, or with `name` of one object."""
-    path = f"/apis/{RUN_AI_GROUP}/{version}/namespaces/{namespace}/{kind.workloads}"
-    return path if name is None else f"{path}/{name}"
-
-
 def is_name(text: str) -> bool:
     """Whether the API server could have an object of this name: nothing else may become part of a path."""
     return _NAME.fullmatch(text) is not None
-
-
-def usage(workload: Json) -> str:
-    return str((workload.get("spec") or {}).get("usage") or "Submit")
 
 
 async def find_workload(client: KubeClient, kind: WorkloadKind, place: Place, name: str) -> tuple[str, Json]:
@@ -86,7 +77,7 @@ async def find_workload(client: KubeClient, kind: WorkloadKind, place: Place, na
         raise ConfigError(f"{name!r} is no name of a workload")
     for namespace in (place.namespace, SYSTEM_NAMESPACE):
         found = await _get(client, kind, namespace, name)
-        if found is not None and (namespace == place.namespace or usage(found) == "Template"):
+        if found is not None and (namespace == place.namespace or _usage(found) == TEMPLATE):
             return namespace, found
     sentence = f"the {kind.workload} {name} does not exist in project {place.project}"
     for other in WorkloadKind:
@@ -104,7 +95,7 @@ async def every_workload(client: KubeClient, namespace: str) -> list[Json]:
 
 async def _of_kind(client: KubeClient, kind: WorkloadKind, namespace: str) -> list[Json]:
     try:
-        found, _ = await client.list(workloads_path(kind, namespace))
+        found, _ = await client.list(workload_path(kind, namespace))
     except NotFoundError:
         return []  # the kind is not installed
     return [{**one, "kind": kind.workload} for one in found]
@@ -112,7 +103,7 @@ async def _of_kind(client: KubeClient, kind: WorkloadKind, namespace: str) -> li
 
 async def _get(client: KubeClient, kind: WorkloadKind, namespace: str, name: str) -> Json | None:
     try:
-        return await client.get(workloads_path(kind, namespace, name))
+        return await client.get(workload_path(kind, namespace, name))
     except NotFoundError:
         return None
     except UnauthorizedError:
@@ -123,12 +114,16 @@ async def _get(client: KubeClient, kind: WorkloadKind, namespace: str, name: str
 
 async def _templates_of_all(client: KubeClient, kind: WorkloadKind) -> list[Json]:
     try:
-        found, _ = await client.list(workloads_path(kind, SYSTEM_NAMESPACE))
+        found, _ = await client.list(workload_path(kind, SYSTEM_NAMESPACE))
     except UnauthorizedError as error:
         typer.echo(f"runai: the templates of all projects are not listed: {error}", err=True)
         return []
-    return [one for one in found if usage(one) == "Template"]
+    return [one for one in found if _usage(one) == TEMPLATE]
+
+
+def _usage(workload: Json) -> str:
+    return usage(workload.get("spec") or {})
 
 
 def _rows(workloads: list[Json], belongs_to: str) -> list[tuple[str, ...]]:
-    return sorted((one["metadata"]["name"], usage(one), belongs_to) for one in workloads)
+    return sorted((one["metadata"]["name"], _usage(one), belongs_to) for one in workloads)
