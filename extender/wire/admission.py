@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from extender.errors import MalformedError
+from extender.wire.reviews import request_of
 
 Json = dict[str, Any]
 
@@ -47,18 +48,8 @@ class Answer:
 
 def decode_review(body: bytes) -> Review:
     """The request of an AdmissionReview. Raises MalformedError."""
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise MalformedError(f"not JSON: {error}") from error
-    if not isinstance(document, dict) or any(document.get(key) != value for key, value in _VERSION.items()):
-        raise MalformedError("not an AdmissionReview of admission.k8s.io/v1")
-    request = document.get("request")
-    if not isinstance(request, dict):
-        raise MalformedError("request is missing")
-    uid, operation, kind = request.get("uid"), request.get("operation"), request.get("kind")
-    if not isinstance(uid, str) or not uid:
-        raise MalformedError("request.uid is missing")
+    uid, request = request_of(body, _VERSION, "an AdmissionReview of admission.k8s.io/v1")
+    operation, kind = request.get("operation"), request.get("kind")
     if not isinstance(operation, str) or not isinstance(kind, dict):
         raise MalformedError("request.operation or request.kind is missing")
     user = _object(request, "userInfo")

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from extender.errors import MalformedError
+from extender.wire.reviews import request_of
 
 Json = dict[str, Any]
 
@@ -29,18 +30,8 @@ class Conversion:
 
 def decode_conversion(body: bytes) -> Conversion:
     """The request of a ConversionReview. Raises MalformedError."""
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise MalformedError(f"not JSON: {error}") from error
-    if not isinstance(document, dict) or any(document.get(key) != value for key, value in _VERSION.items()):
-        raise MalformedError("not a ConversionReview of apiextensions.k8s.io/v1")
-    request = document.get("request")
-    if not isinstance(request, dict):
-        raise MalformedError("request is missing")
-    uid, version, objects = request.get("uid"), request.get("desiredAPIVersion"), request.get("objects")
-    if not isinstance(uid, str) or not uid:
-        raise MalformedError("request.uid is missing")
+    uid, request = request_of(body, _VERSION, "a ConversionReview of apiextensions.k8s.io/v1")
+    version, objects = request.get("desiredAPIVersion"), request.get("objects")
     if not isinstance(version, str) or not version:
         raise MalformedError("request.desiredAPIVersion is missing")
     if not isinstance(objects, list) or not all(isinstance(one, dict) for one in objects):
